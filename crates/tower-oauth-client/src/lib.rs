@@ -1,0 +1,1 @@
+//! The client door: live access tokens on every outgoing request.

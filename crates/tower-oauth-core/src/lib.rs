@@ -1,0 +1,1 @@
+//! Words, seams and sans-IO codecs of tower-oauth.

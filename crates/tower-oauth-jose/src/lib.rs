@@ -1,0 +1,1 @@
+//! JWS, JWK and JWT claims: synchronous, pure, strict.

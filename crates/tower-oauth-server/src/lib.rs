@@ -1,0 +1,1 @@
+//! The server door: only requests with a valid token come in.

@@ -1,0 +1,1 @@
+//! A scripted OAuth issuer and a manual clock for tests.

@@ -1,0 +1,1 @@
+//! A Tower layer that makes one call for many callers.

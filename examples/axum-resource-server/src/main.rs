@@ -1,0 +1,3 @@
+//! An axum server behind the server door.
+
+fn main() {}

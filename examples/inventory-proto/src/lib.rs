@@ -1,0 +1,1 @@
+//! The gRPC service that the examples and tests share.

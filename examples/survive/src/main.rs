@@ -1,0 +1,3 @@
+//! The main job: a fleet that survives restarts, rotations and floods.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! A tonic client and its server, one behind each door.
+
+fn main() {}
