@@ -1,1 +1,75 @@
-//! The client door: live access tokens on every outgoing request.
+//! The client door of tower-oauth: a live access token on every outgoing request.
+//!
+//! * [`InjectTokenLayer`] stamps the token of a [`TokenSource`] on each request.
+//! * [`RetryInvalidTokenLayer`] stamps it, judges the answer, and where the resource says that the
+//!   token is dead gets another one, once for everybody, and sends the request again, once.
+//! * [`TokenCache`] is the source: one token, refreshed ahead of its end in the background, replaced
+//!   by a single exchange however many callers ask.
+//!
+//! Each layer is complete alone. Stacked, in either order, they agree.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use tower::{Layer, ServiceExt};
+//! use tower_oauth_client::{RetryInvalidTokenLayer, TokenCache};
+//! # use tower_oauth_endpoint::HttpClient;
+//! # fn idp() -> HttpClient {
+//! #     HttpClient::new(tower::service_fn(|_: Request<Full<Bytes>>| async {
+//! #         let body = r#"{"access_token":"t1","token_type":"Bearer","expires_in":300}"#;
+//! #         Response::builder().header("content-type", "application/json").body(Full::new(Bytes::from(body)))
+//! #     }))
+//! # }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let tokens = TokenCache::builder()
+//!     .token_endpoint("https://idp.example.com/token")   // or .issuer(url): discovery
+//!     .client_credentials("orders", "s3cret")            // better: Secret::from_env("ORDERS_SECRET")?
+//!     .scope("inventory.read")
+//! #   .http_client(idp())
+//!     .build()?;
+//!
+//! let inventory = tower::service_fn(|request: Request<Full<Bytes>>| async move {
+//!     assert_eq!(request.headers()["authorization"], "Bearer t1");
+//!     Ok::<_, std::io::Error>(Response::new(Full::new(Bytes::from("42"))))
+//! });
+//! let inventory = RetryInvalidTokenLayer::new(tokens).layer(inventory);
+//! let answer = inventory.oneshot(Request::new(Full::new(Bytes::new()))).await?;
+//! assert_eq!(answer.status(), 200);
+//! # Ok(()) }
+//! ```
+//!
+//! # The onion
+//!
+//! ```text
+//! your code
+//!   └ RetryInvalidToken         the token door: outside everything that belongs to one attempt
+//!       └ timeout, trace        per attempt
+//!           └ connection pool, tonic Channel
+//! ```
+//!
+//! A timeout *outside* the door includes the exchange for a new token and ends only the caller's own
+//! wait: the exchange goes on, and its token is there for the next call.
+
+mod capture;
+mod error;
+mod inject;
+mod policy;
+mod retry;
+mod source;
+mod stamp;
+
+pub use capture::CaptureBody;
+pub use error::{ClientError, NoToken};
+pub use inject::{InjectToken, InjectTokenFuture, InjectTokenLayer};
+pub use policy::{
+    And, BareForbidden, BareUnauthorized, InvalidToken, Or, RejectionPolicy, TokenVerdict,
+};
+pub use retry::{
+    NoReplay, Replay, RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer,
+};
+pub use source::{AuthMethod, TokenCache, TokenCacheBuilder};
+pub use tower_oauth_core::{
+    BuildError, Error, ErrorKind, Need, Secret, Token, TokenId, TokenSource,
+};

@@ -67,6 +67,20 @@ impl Token {
         )
     }
 
+    /// The same token with a new life, under the name of `earlier`: a server has answered with a
+    /// token that it had given before.
+    #[must_use]
+    pub fn renamed(&self, earlier: &Token) -> Self {
+        Self(Arc::new(Inner {
+            id: earlier.id(),
+            header: self.0.header.clone(),
+            obtained_at: self.0.obtained_at,
+            expires_at: self.0.expires_at,
+            scopes: self.0.scopes.clone(),
+            accepted: AtomicBool::new(earlier.was_accepted()),
+        }))
+    }
+
     fn build(
         access_token: &str,
         obtained_at: Option<Instant>,

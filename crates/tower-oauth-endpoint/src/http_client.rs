@@ -1,6 +1,4 @@
 use std::fmt;
-use std::future::poll_fn;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,6 +8,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use tower_oauth_core::BoxFuture;
 use tower_service::Service;
+
+use crate::SharedService;
 
 /// Any error of a transport.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -32,16 +32,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// # drop(http);
 /// ```
 #[derive(Clone)]
-pub struct HttpClient(Arc<dyn Transport>);
+pub struct HttpClient(SharedService<Request<Full<Bytes>>, Answer, BoxError>);
 
-type Answer = Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError>;
-
-trait Transport: Send + Sync {
-    fn send(&self, request: Request<Full<Bytes>>) -> BoxFuture<Answer>;
-}
-
-/// The lock makes a service that is `Send` but not `Sync` shareable; it is held for a clone only.
-struct Erased<S>(Mutex<S>);
+type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
 impl HttpClient {
     /// Erases a service, with whatever Tower layers it wears.
@@ -50,49 +43,59 @@ impl HttpClient {
     where
         S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
-        S::Future: Send,
+        S::Future: Send + 'static,
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        Self(Arc::new(Erased(Mutex::new(service))))
-    }
-}
-
-impl<S, B> Transport for Erased<S>
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    fn send(&self, request: Request<Full<Bytes>>) -> BoxFuture<Answer> {
-        let mut service = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Box::pin(async move {
-            poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
-            let response = service.call(request).await.map_err(Into::into)?;
-            Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))
-        })
+        Self(SharedService::new(BoxedBody(service)))
     }
 }
 
 impl Service<Request<Full<Bytes>>> for HttpClient {
-    type Response = Response<UnsyncBoxBody<Bytes, BoxError>>;
+    type Response = Answer;
     type Error = BoxError;
-    type Future = BoxFuture<Answer>;
+    type Future = BoxFuture<Result<Answer, BoxError>>;
 
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        // Each call readies its own clone.
-        Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
-        self.0.send(request)
+        self.0.call(request)
     }
 }
 
 impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HttpClient")
+    }
+}
+
+/// Boxes the body of every answer, so that one type covers all transports.
+#[derive(Clone)]
+struct BoxedBody<S>(S);
+
+impl<S, B> Service<Request<Full<Bytes>>> for BoxedBody<S>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Answer;
+    type Error = BoxError;
+    type Future = BoxFuture<Result<Answer, BoxError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+        let answer = self.0.call(request);
+        Box::pin(async move {
+            let response = answer.await.map_err(Into::into)?;
+            Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))
+        })
     }
 }

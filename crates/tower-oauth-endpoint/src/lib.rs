@@ -18,9 +18,11 @@
 mod discovery;
 mod endpoint;
 mod http_client;
+mod shared_service;
 #[cfg(feature = "transport")]
 mod transport;
 
 pub use discovery::Discovery;
 pub use endpoint::Endpoint;
 pub use http_client::{BoxError, HttpClient};
+pub use shared_service::SharedService;

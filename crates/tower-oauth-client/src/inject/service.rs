@@ -1,0 +1,81 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::Request;
+use tower_oauth_core::{Need, TokenSource};
+use tower_service::Service;
+
+use super::InjectTokenFuture;
+use crate::ClientError;
+use crate::error::BoxError;
+use crate::stamp::{Stamped, stamp};
+
+/// The service of [`InjectTokenLayer`](crate::InjectTokenLayer).
+#[derive(Clone)]
+pub struct InjectToken<S> {
+    inner: S,
+    source: Arc<dyn TokenSource>,
+}
+
+impl<S> InjectToken<S> {
+    /// Wraps one service; [`InjectTokenLayer`](crate::InjectTokenLayer) does the same for many.
+    #[must_use]
+    pub fn new(inner: S, source: impl TokenSource) -> Self {
+        Self::shared(inner, Arc::new(source))
+    }
+
+    pub(super) fn shared(inner: S, source: Arc<dyn TokenSource>) -> Self {
+        Self { inner, source }
+    }
+
+    /// The inner service.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Takes the inner service out.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, B> Service<Request<B>> for InjectToken<S>
+where
+    S: Service<Request<B>> + Clone,
+    S::Error: Into<BoxError>,
+{
+    type Response = S::Response;
+    type Error = ClientError;
+    type Future = InjectTokenFuture<S, B>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
+        self.inner.poll_ready(cx).map_err(|error| ClientError::Inner(error.into()))
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        match stamp(self.source.as_ref(), &mut request) {
+            Stamped::Ours(_) | Stamped::Foreign => {
+                InjectTokenFuture::sent(self.inner.call(request))
+            }
+            Stamped::Nobody => {
+                // The call happens after a wait: the instance that was polled ready goes along, a
+                // clone takes its place.
+                let clone = self.inner.clone();
+                let ready = std::mem::replace(&mut self.inner, clone);
+                InjectTokenFuture::waiting(self.source.fetch(Need::Any), ready, request)
+            }
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for InjectToken<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InjectToken").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

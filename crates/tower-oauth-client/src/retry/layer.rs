@@ -1,0 +1,109 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use tower_layer::Layer;
+use tower_oauth_core::TokenSource;
+
+use super::{NoReplay, Replay, RetryInvalidToken, Shared};
+use crate::{InvalidToken, RejectionPolicy};
+
+/// Stamps the token of a source on each request; where the answer says that the token is dead, gets
+/// another one and sends the request once more. The caller sees the second answer only.
+///
+/// 1. One replay at most. The first answer goes back untouched where the body cannot be sent again,
+///    where no other token is to be had, or where the source has none but the same.
+/// 2. The token is replaced first and the body rewound second: the next call has the new token even
+///    where this one cannot be replayed.
+/// 3. The caller's own `Authorization` wins, and answers to it are not judged.
+/// 4. What counts as dead is a [`RejectionPolicy`]; the default is [`InvalidToken`].
+/// 5. A body is recorded up to 64 KiB ([`with_max_recorded`](Self::with_max_recorded)). An upload that
+///    has sent more than that before the resource refused it gets that refusal back.
+///
+/// The inner service must see the same body type as the caller, hence [`CaptureBody`](crate::CaptureBody).
+///
+/// ```
+/// use bytes::Bytes;
+/// use http_body_util::Full;
+/// use tower::Layer;
+/// use tower_oauth_client::{BareForbidden, InvalidToken, RejectionPolicy, RetryInvalidTokenLayer, Token};
+///
+/// let layer = RetryInvalidTokenLayer::new(Token::bearer("fixed")?)
+///     .with_policy(InvalidToken.or(BareForbidden))
+///     .with_max_recorded(1024 * 1024);
+/// # let inner = tower::service_fn(|_: http::Request<Full<Bytes>>| async {
+/// #     Ok::<_, std::io::Error>(http::Response::new(()))
+/// # });
+/// let service = layer.layer(inner);
+/// # drop(service);
+/// # Ok::<_, tower_oauth_client::Error>(())
+/// ```
+pub struct RetryInvalidTokenLayer<M = Replay> {
+    shared: Shared,
+    mode: PhantomData<fn() -> M>,
+}
+
+impl RetryInvalidTokenLayer {
+    /// How much of a body is recorded, if not set otherwise: 64 KiB.
+    pub const DEFAULT_MAX_RECORDED: usize = 64 * 1024;
+
+    /// A layer over this source.
+    #[must_use]
+    pub fn new(source: impl TokenSource) -> Self {
+        Self {
+            shared: Shared {
+                source: Arc::new(source),
+                policy: Arc::new(InvalidToken),
+                max_recorded: Self::DEFAULT_MAX_RECORDED,
+            },
+            mode: PhantomData,
+        }
+    }
+
+    /// Replaces dead tokens without sending any request again: for bodies that cannot be recorded,
+    /// and for callers that retry themselves. It takes any body type.
+    #[must_use]
+    pub fn without_replay(self) -> RetryInvalidTokenLayer<NoReplay> {
+        RetryInvalidTokenLayer { shared: self.shared, mode: PhantomData }
+    }
+
+    /// Sets how many bytes of a body are recorded.
+    #[must_use]
+    pub fn with_max_recorded(mut self, bytes: usize) -> Self {
+        self.shared.max_recorded = bytes;
+        self
+    }
+}
+
+impl<M> RetryInvalidTokenLayer<M> {
+    /// Sets what counts as dead, in place of [`InvalidToken`]; extend it with
+    /// [`RejectionPolicy::or`].
+    #[must_use]
+    pub fn with_policy(mut self, policy: impl RejectionPolicy) -> Self {
+        self.shared.policy = Arc::new(policy);
+        self
+    }
+}
+
+impl<S, M> Layer<S> for RetryInvalidTokenLayer<M> {
+    type Service = RetryInvalidToken<S, M>;
+
+    fn layer(&self, inner: S) -> RetryInvalidToken<S, M> {
+        RetryInvalidToken::shared(inner, self.shared.clone())
+    }
+}
+
+// Derived, it would ask for `M: Clone`.
+impl<M> Clone for RetryInvalidTokenLayer<M> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone(), mode: PhantomData }
+    }
+}
+
+impl<M> fmt::Debug for RetryInvalidTokenLayer<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryInvalidTokenLayer")
+            .field("max_recorded", &self.shared.max_recorded)
+            .finish_non_exhaustive()
+    }
+}

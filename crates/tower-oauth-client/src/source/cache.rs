@@ -1,0 +1,271 @@
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use tower_layer::Layer;
+use tower_oauth_core::codec::{TokenRequest, TokenResponse};
+use tower_oauth_core::{BoxFuture, Clock, Error, ErrorKind, Need, Token, TokenId, TokenSource};
+use tower_service::Service;
+use tower_single_flight::{FlightError, ResponseFuture, SingleFlight, SingleFlightLayer};
+
+use super::TokenCacheBuilder;
+use super::exchange::{Exchange, TokenService};
+use super::state::{Decision, State};
+
+/// One access token, kept alive.
+///
+/// * **Refreshed ahead**, in the background, by the first request after 70 % to 80 % of its life; the
+///   old token is used meanwhile, and goes on being used while the authorization server is down.
+/// * **Not sent in its last 10 seconds** (short lives: their last fifth). A token without
+///   `expires_in` lives 60 seconds, none is believed to live longer than 24 hours.
+/// * **Replaced when a resource refuses it**, by one exchange however many refusals come; a late
+///   refusal of an older token gets the newer one without a call. A token that was accepted once is replaced at
+///   once, always; one that is rejected at first sight spends a budget (1 s, doubling to 60 s, with full jitter).
+/// * **The exchange is detached**: callers that go away lose only their own wait.
+/// * **A failed exchange** is tried up to four times within two seconds where the trouble may pass;
+///   then everybody who waits is told, and the same answer is given until the back-off (250 ms doubling to 30 s; refusals in
+///   OAuth's own words 500 ms to 5 min; `Retry-After` up to 5 min) is over.
+///
+/// Cloning is a reference count; clones share everything. Exchanges run on the Tokio runtime of
+/// the caller that starts them.
+///
+/// ```
+/// use tower_oauth_client::TokenCache;
+/// # fn main() -> Result<(), tower_oauth_client::BuildError> {
+/// let tokens = TokenCache::builder()
+///     .issuer("https://idp.example.com/realms/shop")
+///     .client_credentials("orders", "s3cret")
+///     .scope("inventory.read")
+///     .build()?;
+/// # drop(tokens); Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct TokenCache(Arc<Inner>);
+
+type Flight = SingleFlight<Renew, fn(&TokenRequest), (), Token, Error>;
+
+struct Inner {
+    shared: Arc<Shared>,
+    flight: Flight,
+    request: TokenRequest,
+}
+
+/// What callers and the flight both see.
+struct Shared {
+    snapshot: ArcSwap<State>,
+    /// Held while a new snapshot is made; never across an await.
+    changing: Mutex<()>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What a caller of [`Inner::at_hand`] gets.
+enum AtHand {
+    Take(Token),
+    Fail(Error),
+    Wait(ResponseFuture<Token, Error>),
+}
+
+impl TokenCache {
+    /// Starts with no setting.
+    pub fn builder() -> TokenCacheBuilder {
+        TokenCacheBuilder::new()
+    }
+
+    pub(super) fn new(service: TokenService, request: TokenRequest, clock: Arc<dyn Clock>) -> Self {
+        let shared = Arc::new(Shared {
+            snapshot: ArcSwap::default(),
+            changing: Mutex::new(()),
+            clock: Arc::clone(&clock),
+        });
+        let renew = Renew { exchange: Exchange::new(service, clock), shared: Arc::clone(&shared) };
+        let stored = Arc::clone(&shared);
+        // One token, one key.
+        let key: fn(&TokenRequest) = |_| ();
+        let flight = SingleFlightLayer::new(key)
+            .on_complete(move |(), result| stored.landed(result))
+            .layer(renew);
+        Self(Arc::new(Inner { shared, flight, request }))
+    }
+}
+
+impl TokenSource for TokenCache {
+    fn peek(&self) -> Option<Token> {
+        let state = self.0.shared.snapshot.load();
+        let (token, refresh) = state.peek(self.0.shared.clock.now())?;
+        if refresh {
+            self.0.refresh_ahead();
+        }
+        Some(token.clone())
+    }
+
+    fn fetch(&self, need: Need) -> BoxFuture<Result<Token, Error>> {
+        // Decided here and not on first poll: a caller that drops the future has started the exchange all the same.
+        match self.0.at_hand(need) {
+            AtHand::Take(token) => Box::pin(std::future::ready(Ok(token))),
+            AtHand::Fail(error) => Box::pin(std::future::ready(Err(error))),
+            AtHand::Wait(flight) => Box::pin(self.clone().wait(need, flight)),
+        }
+    }
+
+    fn recognise(&self, authorization: &HeaderValue) -> Option<Token> {
+        self.0.shared.snapshot.load().recognise(authorization).cloned()
+    }
+}
+
+impl TokenCache {
+    async fn wait(
+        self,
+        need: Need,
+        mut flight: ResponseFuture<Token, Error>,
+    ) -> Result<Token, Error> {
+        // After a flight the answer is compared again: it may have landed the very token that was
+        // refused, where it was in the air before the refusal. Twice is enough: a second flight
+        // began after the refusal was noted. A caller whose leader's runtime has ended leads itself.
+        for _ in 0..2 {
+            match flight.await {
+                Ok(token) if need != Need::Unlike(token.id()) => return Ok(token),
+                Ok(_) | Err(FlightError::Lost) => {}
+                Err(error) => return Err(self.0.shared.told(error)),
+            }
+            flight = match self.0.at_hand(need) {
+                AtHand::Take(token) => return Ok(token),
+                AtHand::Fail(error) => return Err(error),
+                AtHand::Wait(flight) => flight,
+            };
+        }
+        match flight.await {
+            Ok(token) if need != Need::Unlike(token.id()) => Ok(token),
+            Ok(_) => Err(ErrorKind::NotRenewable.into()),
+            Err(error) => Err(self.0.shared.told(error)),
+        }
+    }
+}
+
+impl Inner {
+    /// Decides, and where the decision is to wait, joins the flight in the same breath: between the
+    /// two a flight could land and a second exchange would be made for nothing.
+    fn at_hand(&self, need: Need) -> AtHand {
+        self.shared.change(|state, now| match state.decide(need, now, fastrand::f64()) {
+            Decision::Take(token) => AtHand::Take(token),
+            Decision::Fail(error) => AtHand::Fail(error),
+            Decision::Join => AtHand::Wait(self.join(state.withheld())),
+        })
+    }
+
+    fn join(&self, unlike: Option<TokenId>) -> ResponseFuture<Token, Error> {
+        self.flight.clone().call(TokenRequest { unlike, ..self.request.clone() })
+    }
+
+    fn refresh_ahead(&self) {
+        if !self.flight.is_in_flight(&()) {
+            // The flight is detached: nobody has to wait for it.
+            drop(self.join(None));
+        }
+    }
+}
+
+impl Shared {
+    fn change<T>(&self, make: impl FnOnce(&mut State, std::time::Instant) -> T) -> T {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = State::clone(&self.snapshot.load());
+        let result = make(&mut state, self.clock.now());
+        self.snapshot.store(Arc::new(state));
+        result
+    }
+
+    /// Runs inside the flight, before any waiter sees the result.
+    fn landed(&self, result: Result<&Token, &Error>) {
+        match result {
+            Ok(token) => {
+                tracing::debug!(
+                    expires_in_s = self.seconds_left(token),
+                    scopes = token.scopes().map(tracing::field::display),
+                    "access token issued"
+                );
+                self.change(|state, _| state.store(token.clone(), fastrand::f64()));
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = %error,
+                    retry_after_s = error.retry_after().map(|delay| delay.as_secs()),
+                    "no access token"
+                );
+                self.change(|state, now| state.fail(error.clone(), now, fastrand::f64()));
+            }
+        }
+    }
+
+    /// The error of a flight in this crate's words. One that ended without a result has not given
+    /// the withheld token back; that happens here.
+    fn told(&self, error: FlightError<Error>) -> Error {
+        let kind = match error {
+            FlightError::Service(error) => return Error::clone(&error),
+            FlightError::TooManyWaiters => return ErrorKind::TooManyWaiters.into(),
+            FlightError::Panicked => ErrorKind::Panicked,
+            FlightError::NoRuntime => ErrorKind::NoRuntime,
+            _ => ErrorKind::Lost,
+        };
+        self.change(|state, _| state.give_back());
+        kind.into()
+    }
+
+    fn seconds_left(&self, token: &Token) -> Option<u64> {
+        let now = self.clock.now();
+        token.expires_at().map(|end| end.saturating_duration_since(now).as_secs())
+    }
+}
+
+/// The service below the flight: exchanges, and makes a [`Token`] of the answer.
+#[derive(Clone)]
+struct Renew {
+    exchange: Exchange,
+    shared: Arc<Shared>,
+}
+
+impl Service<TokenRequest> for Renew {
+    type Response = Token;
+    type Error = Error;
+    type Future = BoxFuture<Result<Token, Error>>;
+
+    fn poll_ready(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Error>> {
+        self.exchange.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: TokenRequest) -> Self::Future {
+        let answer = self.exchange.call(request);
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { shared.name(&answer.await?) })
+    }
+}
+
+impl Shared {
+    /// Some servers answer with the token that they have given before. It keeps its name; and where
+    /// it is the one that was refused there is nothing new.
+    fn name(&self, response: &TokenResponse) -> Result<Token, Error> {
+        let fresh = Token::from_response(response, self.clock.now())?;
+        let state = self.snapshot.load();
+        match state.current() {
+            Some(current) if current.header() == fresh.header() => {
+                if state.withheld() == Some(current.id()) {
+                    Err(ErrorKind::NotRenewable.into())
+                } else {
+                    Ok(fresh.renamed(current))
+                }
+            }
+            _ => Ok(fresh),
+        }
+    }
+}
+
+impl fmt::Debug for TokenCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenCache")
+            .field("request", &self.0.request)
+            .field("current", &self.0.shared.snapshot.load().current())
+            .finish_non_exhaustive()
+    }
+}

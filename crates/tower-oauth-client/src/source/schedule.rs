@@ -1,0 +1,87 @@
+//! When: pure functions of a life, a count and a random number.
+
+use std::time::{Duration, Instant};
+
+use tower_oauth_core::Token;
+
+/// No token is sent in its last 10 seconds: it would die on the way. Short lives give up a fifth.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// The moments in the life of a cached token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moments {
+    /// From here on a request starts a refresh in the background. `None`: never.
+    pub(super) refresh_at: Option<Instant>,
+    /// From here on the token is not sent. `None`: never.
+    pub(super) stop_at: Option<Instant>,
+}
+
+impl Moments {
+    /// `random` in [0, 1) spreads the refresh over 70 % to 80 % of the life, so that a fleet whose
+    /// tokens were issued together does not come back together.
+    pub(super) fn of(token: &Token, random: f64) -> Self {
+        let (Some(obtained), Some(expires)) = (token.obtained_at(), token.expires_at()) else {
+            return Self { refresh_at: None, stop_at: token.expires_at() };
+        };
+        let life = expires.saturating_duration_since(obtained);
+        Self {
+            refresh_at: obtained.checked_add(life.mul_f64(0.7 + 0.1 * random.clamp(0.0, 1.0))),
+            stop_at: expires.checked_sub(MARGIN.min(life / 5)),
+        }
+    }
+
+    pub(super) fn may_be_sent(&self, now: Instant) -> bool {
+        self.stop_at.is_none_or(|stop| now < stop)
+    }
+
+    pub(super) fn wants_refresh(&self, now: Instant) -> bool {
+        self.refresh_at.is_some_and(|refresh| now >= refresh)
+    }
+}
+
+/// Full-jitter back-off: a random part of a step that doubles, but never less than a tenth of the
+/// step, so that bad luck does not become a burst.
+pub(super) fn back_off(base: Duration, cap: Duration, streak: u32, random: f64) -> Duration {
+    let step = base.saturating_mul(2_u32.saturating_pow(streak.min(20))).min(cap);
+    step.mul_f64(random.clamp(0.1, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use tower_oauth_core::codec::TokenResponse;
+
+    use super::*;
+
+    fn seconds(life: u64, random: f64) -> (Duration, Duration) {
+        #[allow(clippy::disallowed_methods)]
+        let now = Instant::now();
+        let response = TokenResponse {
+            access_token: "a".into(),
+            expires_in: Some(Duration::from_secs(life)),
+            scopes: None,
+        };
+        let moments = Moments::of(&Token::from_response(&response, now).unwrap(), random);
+        (moments.refresh_at.unwrap() - now, moments.stop_at.unwrap() - now)
+    }
+
+    #[test]
+    fn t14_refresh_is_spread_over_a_tenth_of_the_life_and_comes_before_the_stop() {
+        for life in [1, 5, 20, 60, 300, 3600, 86_400] {
+            let (early, stop) = seconds(life, 0.0);
+            let (late, _) = seconds(life, 1.0);
+            assert!(late - early >= Duration::from_secs(life).mul_f64(0.099), "{life}");
+            assert!(late <= stop + Duration::from_millis(1), "{life}: {late:?} {stop:?}");
+        }
+        assert_eq!(seconds(3600, 0.0).1, Duration::from_secs(3590));
+        assert_eq!(seconds(20, 0.0).1, Duration::from_secs(16));
+        assert_eq!(seconds(0, 0.5), (Duration::ZERO, Duration::ZERO));
+    }
+
+    #[test]
+    fn back_off_doubles_to_its_cap_and_is_never_nothing() {
+        let (base, cap) = (Duration::from_millis(100), Duration::from_secs(1));
+        let ms = |streak, random| back_off(base, cap, streak, random).as_millis();
+        assert_eq!([ms(0, 1.0), ms(1, 1.0), ms(2, 1.0), ms(9, 1.0)], [100, 200, 400, 1000]);
+        assert_eq!([ms(0, 0.0), ms(40, 0.0), ms(2, 0.5)], [10, 100, 200]);
+    }
+}

@@ -1,0 +1,173 @@
+//! What a token cache knows, and its decisions: pure, with time and chance as values.
+
+use std::time::{Duration, Instant};
+
+use http::HeaderValue;
+use tower_oauth_core::{Error, ErrorKind, Need, Token, TokenId};
+
+use super::schedule::{Moments, back_off};
+
+/// How many tokens are remembered so that their header is recognised: requests that wait in a queue
+/// between two layers carry an older one.
+const REMEMBERED: usize = 4;
+
+const TRANSIENT_BASE: Duration = Duration::from_millis(250);
+const TRANSIENT_CAP: Duration = Duration::from_secs(30);
+/// A refusal in OAuth's own words will not change by asking again; an operator may change it. The
+/// first step is short all the same: an authorization server that starts up refuses what it will
+/// know a second later.
+const REFUSED_BASE: Duration = Duration::from_millis(500);
+const REFUSED_CAP: Duration = Duration::from_secs(300);
+/// Between exchanges for tokens that are rejected at first sight.
+const FIRST_SIGHT_BASE: Duration = Duration::from_millis(1000);
+const FIRST_SIGHT_CAP: Duration = Duration::from_secs(60);
+
+/// One snapshot of the cache. Changed under a lock, read without.
+#[derive(Clone, Default)]
+pub(super) struct State {
+    current: Option<(Token, Moments)>,
+    /// The resource refused it, and its replacement is in the air.
+    withheld: Option<TokenId>,
+    recent: Vec<Token>,
+    failure: Option<Failure>,
+    first_sight: FirstSight,
+}
+
+/// The last exchange failed.
+#[derive(Clone)]
+struct Failure {
+    error: Error,
+    /// No exchange before; what was heard is the answer until then.
+    until: Instant,
+    streak: u32,
+}
+
+/// Exchanges spent on tokens that no resource had accepted.
+#[derive(Clone, Default)]
+struct FirstSight {
+    next: Option<Instant>,
+    streak: u32,
+}
+
+/// What a caller of `fetch` gets.
+pub(super) enum Decision {
+    /// This token, at once.
+    Take(Token),
+    /// This error, at once.
+    Fail(Error),
+    /// The token of the exchange in the air, or of a new one.
+    Join,
+}
+
+impl State {
+    /// The token to send now, and whether to refresh it in the background.
+    pub(super) fn peek(&self, now: Instant) -> Option<(&Token, bool)> {
+        let (token, moments) = self.current.as_ref()?;
+        if self.withheld == Some(token.id()) || !moments.may_be_sent(now) {
+            return None;
+        }
+        Some((token, moments.wants_refresh(now) && !self.backs_off(now)))
+    }
+
+    pub(super) fn recognise(&self, authorization: &HeaderValue) -> Option<&Token> {
+        self.recent.iter().find(|token| token.header() == authorization)
+    }
+
+    pub(super) fn current(&self) -> Option<&Token> {
+        self.current.as_ref().map(|(token, _)| token)
+    }
+
+    pub(super) fn withheld(&self) -> Option<TokenId> {
+        self.withheld
+    }
+
+    /// Decides what a caller gets; notes a refused token and what its replacement costs.
+    pub(super) fn decide(&mut self, need: Need, now: Instant, random: f64) -> Decision {
+        let live = match &self.current {
+            Some((token, moments)) if moments.may_be_sent(now) => Some(token.clone()),
+            _ => None,
+        };
+        match (need, live) {
+            // A late rejection of an older token: the newer one comes at once, without a call.
+            (Need::Unlike(refused), Some(token))
+                if token.id() != refused && self.withheld != Some(token.id()) =>
+            {
+                Decision::Take(token)
+            }
+            (Need::Any, Some(token)) if self.withheld != Some(token.id()) => Decision::Take(token),
+            (Need::Unlike(refused), Some(token))
+                if token.id() == refused && self.withheld.is_none() =>
+            {
+                self.replace(&token, now, random)
+            }
+            _ => self.join(now),
+        }
+    }
+
+    /// The exchange landed with a token.
+    pub(super) fn store(&mut self, token: Token, random: f64) {
+        let moments = Moments::of(&token, random);
+        self.recent.retain(|held| held.id() != token.id());
+        self.recent.insert(0, token.clone());
+        self.recent.truncate(REMEMBERED);
+        self.current = Some((token, moments));
+        self.withheld = None;
+        self.failure = None;
+    }
+
+    /// The exchange failed: the token that was withheld is given back, as the best there is.
+    pub(super) fn fail(&mut self, error: Error, now: Instant, random: f64) {
+        let streak = self.failure.as_ref().map_or(0, |failure| failure.streak.saturating_add(1));
+        let pause = if error.is_transient() {
+            back_off(TRANSIENT_BASE, TRANSIENT_CAP, streak, random)
+        } else {
+            back_off(REFUSED_BASE, REFUSED_CAP, streak, random)
+        };
+        let pause = pause.max(error.retry_after().unwrap_or_default());
+        self.failure = Some(Failure { error, until: now + pause, streak });
+        self.withheld = None;
+    }
+
+    /// The flight ended without any result (panic, end of a runtime).
+    pub(super) fn give_back(&mut self) {
+        self.withheld = None;
+    }
+
+    fn replace(&mut self, token: &Token, now: Instant, random: f64) -> Decision {
+        if let Some(failure) = self.active_failure(now) {
+            return Decision::Fail(failure.error.clone());
+        }
+        if token.was_accepted() {
+            // It worked and died: whoever killed it, a new one is due, always and at once.
+            self.first_sight = FirstSight::default();
+        } else if self.first_sight.next.is_some_and(|next| now < next) {
+            return Decision::Fail(ErrorKind::BudgetSpent.into());
+        } else {
+            let streak = self.first_sight.streak;
+            let pause = back_off(FIRST_SIGHT_BASE, FIRST_SIGHT_CAP, streak, random);
+            self.first_sight =
+                FirstSight { next: Some(now + pause), streak: streak.saturating_add(1) };
+        }
+        self.withheld = Some(token.id());
+        Decision::Join
+    }
+
+    fn join(&self, now: Instant) -> Decision {
+        match self.active_failure(now) {
+            Some(failure) => Decision::Fail(failure.error.clone()),
+            None => Decision::Join,
+        }
+    }
+
+    fn active_failure(&self, now: Instant) -> Option<&Failure> {
+        self.failure.as_ref().filter(|failure| now < failure.until)
+    }
+
+    fn backs_off(&self, now: Instant) -> bool {
+        self.active_failure(now).is_some()
+    }
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;
