@@ -1,0 +1,472 @@
+//! A strict reader of JSON objects.
+//!
+//! Differences from a general reader, each the answer to an attack:
+//!
+//! 1. a member that occurs twice is refused at every level, also when one of the two is written
+//!    with escapes (RFC 7515 section 4, RFC 7519 section 4);
+//! 2. nesting is limited to [`MAX_DEPTH`], the members of one object to [`MAX_MEMBERS`];
+//! 3. the text begins with `{` and ends with its `}`: no mark, no space, nothing after it.
+//!
+//! One pass checks the whole text and leaves the top level's members as borrowed slices. It is
+//! written by hand because serde_json's number and map handling changes with crate features
+//! (`arbitrary_precision`) that any other crate of the build may switch on.
+
+use std::borrow::Cow;
+
+/// The deepest nesting of objects and arrays.
+pub(crate) const MAX_DEPTH: u8 = 32;
+/// The most members of one object. A token of 8 KiB has no room for more that mean anything.
+pub(crate) const MAX_MEMBERS: usize = 256;
+
+/// Why a text is not the object that it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JsonError {
+    Malformed,
+    Duplicate,
+    TooLarge,
+}
+
+/// A checked object: its members are slices of the text.
+#[derive(Debug)]
+pub(crate) struct Object<'a> {
+    /// Sorted by name, names unescaped and distinct.
+    members: Vec<(Cow<'a, str>, Value<'a>)>,
+}
+
+impl<'a> Object<'a> {
+    pub(crate) fn parse(text: &'a [u8]) -> Result<Self, JsonError> {
+        let text = std::str::from_utf8(text).map_err(|_| JsonError::Malformed)?;
+        let mut scanner = Scanner::new(text);
+        if scanner.peek() != Some(b'{') {
+            return Err(JsonError::Malformed);
+        }
+        scanner.object()?;
+        if scanner.at != text.len() {
+            return Err(JsonError::Malformed);
+        }
+        Ok(Self { members: scanner.members })
+    }
+
+    /// The member `name`, `null` included.
+    pub(crate) fn get(&self, name: &str) -> Option<Value<'a>> {
+        let at = self.members.binary_search_by(|(other, _)| other.as_ref().cmp(name)).ok()?;
+        self.members.get(at).map(|(_, value)| *value)
+    }
+
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+}
+
+/// One value inside a checked text: well-formed, its type not looked at yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Value<'a>(&'a str);
+
+impl<'a> Value<'a> {
+    /// The text of a string.
+    pub(crate) fn string(self) -> Option<Cow<'a, str>> {
+        if self.0.starts_with('"') { unescape(self.0) } else { None }
+    }
+
+    /// A number, rounded down to whole ones; `None` for what is no number or does not fit.
+    pub(crate) fn whole_number(self) -> Option<i64> {
+        if !self.0.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+            return None;
+        }
+        if let Ok(whole) = self.0.parse::<i64>() {
+            return Some(whole);
+        }
+        let number = self.0.parse::<f64>().ok()?.floor();
+        // Every whole number up to 2^53 is exact in an f64; beyond lies no date that we accept.
+        (number.abs() <= 9_007_199_254_740_992.0).then_some(number as i64)
+    }
+
+    /// The elements of an array.
+    pub(crate) fn elements(self) -> Option<Elements<'a>> {
+        let mut scanner = Scanner::new(self.0);
+        scanner.eat(b'[').then_some(Elements { scanner })
+    }
+}
+
+/// The elements of an array that was checked before.
+#[derive(Debug)]
+pub(crate) struct Elements<'a> {
+    scanner: Scanner<'a>,
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = Value<'a>;
+
+    fn next(&mut self) -> Option<Value<'a>> {
+        self.scanner.space();
+        if self.scanner.peek()? == b']' {
+            return None;
+        }
+        // The text was checked as a whole, so an error cannot come up here; it would end the array.
+        let value = self.scanner.value().ok()?;
+        self.scanner.space();
+        self.scanner.eat(b',');
+        Some(value)
+    }
+}
+
+// === impl Scanner ===
+
+#[derive(Debug)]
+struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+    depth: u8,
+    /// The members of the objects that are open; a nested object's are dropped at its end.
+    members: Vec<(Cow<'a, str>, Value<'a>)>,
+}
+
+impl<'a> Scanner<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text, at: 0, depth: 0, members: Vec::new() }
+    }
+
+    #[inline]
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    #[inline]
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    #[inline]
+    fn eat(&mut self, expected: u8) -> bool {
+        let found = self.peek() == Some(expected);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn expect(&mut self, expected: u8) -> Result<(), JsonError> {
+        self.eat(expected).then_some(()).ok_or(JsonError::Malformed)
+    }
+
+    #[inline]
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn since(&self, start: usize) -> Result<&'a str, JsonError> {
+        self.text.get(start..self.at).ok_or(JsonError::Malformed)
+    }
+
+    fn value(&mut self) -> Result<Value<'a>, JsonError> {
+        let start = self.at;
+        self.skip_value()?;
+        self.since(start).map(Value)
+    }
+
+    fn skip_value(&mut self) -> Result<(), JsonError> {
+        match self.peek() {
+            Some(b'{') => {
+                let open = self.members.len();
+                self.object()?;
+                self.members.truncate(open);
+                Ok(())
+            }
+            Some(b'[') => self.array(),
+            Some(b'"') => self.string().map(drop),
+            Some(b't') => self.word("true"),
+            Some(b'f') => self.word("false"),
+            Some(b'n') => self.word("null"),
+            _ => self.number(),
+        }
+    }
+
+    /// Reads an object and leaves its members at the end of `self.members`, sorted.
+    fn object(&mut self) -> Result<(), JsonError> {
+        self.enter(b'{')?;
+        let open = self.members.len();
+        self.space();
+        if !self.eat(b'}') {
+            loop {
+                self.space();
+                let name = self.string()?;
+                let name = unescape(name).ok_or(JsonError::Malformed)?;
+                self.space();
+                self.expect(b':')?;
+                self.space();
+                let value = self.value()?;
+                self.members.push((name, value));
+                if self.members.len() - open > MAX_MEMBERS {
+                    return Err(JsonError::TooLarge);
+                }
+                self.space();
+                if self.eat(b'}') {
+                    break;
+                }
+                self.expect(b',')?;
+            }
+        }
+        self.depth -= 1;
+
+        let members = self.members.get_mut(open..).unwrap_or_default();
+        members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let twice = members.windows(2).any(|pair| matches!(pair, [(a, _), (b, _)] if a == b));
+        if twice { Err(JsonError::Duplicate) } else { Ok(()) }
+    }
+
+    fn array(&mut self) -> Result<(), JsonError> {
+        self.enter(b'[')?;
+        self.space();
+        if !self.eat(b']') {
+            loop {
+                self.space();
+                self.skip_value()?;
+                self.space();
+                if self.eat(b']') {
+                    break;
+                }
+                self.expect(b',')?;
+            }
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn enter(&mut self, bracket: u8) -> Result<(), JsonError> {
+        self.expect(bracket)?;
+        self.depth += 1;
+        if self.depth > MAX_DEPTH { Err(JsonError::TooLarge) } else { Ok(()) }
+    }
+
+    /// Reads a string and gives it back in its quotes, escapes untouched but checked.
+    fn string(&mut self) -> Result<&'a str, JsonError> {
+        let start = self.at;
+        self.expect(b'"')?;
+        loop {
+            match self.next().ok_or(JsonError::Malformed)? {
+                b'"' => return self.since(start),
+                b'\\' => self.escape()?,
+                0..0x20 => return Err(JsonError::Malformed),
+                _ => {}
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), JsonError> {
+        match self.next() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(()),
+            Some(b'u') => match self.hex4()? {
+                // Half a pair is no character (case J23).
+                0xd800..0xdc00 => {
+                    self.expect(b'\\')?;
+                    self.expect(b'u')?;
+                    let low = self.hex4()?;
+                    (0xdc00..0xe000).contains(&low).then_some(()).ok_or(JsonError::Malformed)
+                }
+                0xdc00..0xe000 => Err(JsonError::Malformed),
+                _ => Ok(()),
+            },
+            _ => Err(JsonError::Malformed),
+        }
+    }
+
+    fn hex4(&mut self) -> Result<u32, JsonError> {
+        let mut unit = 0;
+        for _ in 0..4 {
+            let digit = self.next().and_then(|byte| char::from(byte).to_digit(16));
+            unit = unit * 16 + digit.ok_or(JsonError::Malformed)?;
+        }
+        Ok(unit)
+    }
+
+    fn word(&mut self, word: &str) -> Result<(), JsonError> {
+        word.bytes().try_for_each(|byte| self.expect(byte))
+    }
+
+    /// `-? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?`
+    fn number(&mut self) -> Result<(), JsonError> {
+        self.eat(b'-');
+        if !self.eat(b'0') {
+            self.digits()?;
+        }
+        // Most numbers end here.
+        if !matches!(self.peek(), Some(b'.' | b'e' | b'E')) {
+            return Ok(());
+        }
+        if self.eat(b'.') {
+            self.digits()?;
+        }
+        if self.eat(b'e') || self.eat(b'E') {
+            let _sign = self.eat(b'+') || self.eat(b'-');
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), JsonError> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at > start { Ok(()) } else { Err(JsonError::Malformed) }
+    }
+}
+
+/// The text of a string that stands in its quotes; its escapes were checked before.
+fn unescape(quoted: &str) -> Option<Cow<'_, str>> {
+    if quoted.contains('\\') {
+        return serde_json::from_str::<String>(quoted).ok().map(Cow::Owned);
+    }
+    quoted.strip_prefix('"')?.strip_suffix('"').map(Cow::Borrowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Object<'_>, JsonError> {
+        Object::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn members_are_found_and_typed() {
+        let text = r#"{"a":"x","n":-7,"f":12.9,"e":1e3,"u":"\u00e9\ud83d\ude00\n","l":["p", "q" ],"z":null,"o":{}}"#;
+        let object = parse(text).unwrap();
+        assert_eq!(object.get("a").unwrap().string().unwrap(), "x");
+        assert_eq!(object.get("n").unwrap().whole_number(), Some(-7));
+        assert_eq!(object.get("f").unwrap().whole_number(), Some(12));
+        assert_eq!(object.get("e").unwrap().whole_number(), Some(1000));
+        assert_eq!(object.get("u").unwrap().string().unwrap(), "é😀\n");
+        let list: Vec<_> = object.get("l").unwrap().elements().unwrap().collect();
+        assert_eq!(list.len(), 2);
+        assert_eq!(list[1].string().unwrap(), "q");
+        assert!(object.contains("z"));
+        assert!(object.get("z").unwrap().string().is_none());
+        assert!(object.get("z").unwrap().whole_number().is_none());
+        assert!(object.get("a").unwrap().elements().is_none());
+        assert_eq!(object.get("o").unwrap().elements().map(|_| ()), None);
+        assert!(object.get("missing").is_none());
+    }
+
+    #[test]
+    fn j21_a_member_that_occurs_twice_is_refused_at_every_level() {
+        for text in [
+            r#"{"alg":1,"alg":1}"#,
+            r#"{"alg":1,"\u0061lg":1}"#,
+            r#"{"\u0061lg":1,"\u0061l\u0067":2}"#,
+            r#"{"a":{"b":1,"b":2}}"#,
+            r#"{"a":[{"x":0},{"b":1,"c":3,"b":2}]}"#,
+            r#"{"a":{"b":{"c":{"":1,"":1}}},"z":1}"#,
+        ] {
+            assert_eq!(parse(text).unwrap_err(), JsonError::Duplicate, "{text}");
+        }
+        // The same name in different objects is no duplicate.
+        parse(r#"{"a":{"a":{"a":1}},"b":[{"a":1},{"a":1}]}"#).unwrap();
+    }
+
+    #[test]
+    fn j22_depth_and_members_are_bounded() {
+        let nested =
+            |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+        parse(&nested(usize::from(MAX_DEPTH))).unwrap();
+        for depth in [33, 127, 129, 1_000, 100_000] {
+            assert_eq!(parse(&nested(depth)).unwrap_err(), JsonError::TooLarge, "{depth}");
+        }
+        assert_eq!(parse(&"{\"a\":".repeat(40)).unwrap_err(), JsonError::TooLarge);
+
+        let wide = |count: usize| {
+            let members: Vec<_> = (0..count).map(|n| format!("\"{n}\":0")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        parse(&wide(MAX_MEMBERS)).unwrap();
+        assert_eq!(parse(&wide(MAX_MEMBERS + 1)).unwrap_err(), JsonError::TooLarge);
+    }
+
+    #[test]
+    fn j23_what_is_not_exactly_one_object_is_refused() {
+        for text in [
+            "",
+            " ",
+            "null",
+            "1",
+            "\"{}\"",
+            "[]",
+            "[{}]",
+            "{",
+            "}",
+            "{}}",
+            "{} ",
+            " {}",
+            "\n{}",
+            "\u{feff}{}",
+            "{}{}",
+            "{}\0",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{,}",
+            "{a:1}",
+            "{'a':1}",
+            "{\"a\":1 \"b\":2}",
+            "{\"a\":01}",
+            "{\"a\":+1}",
+            "{\"a\":.5}",
+            "{\"a\":1.}",
+            "{\"a\":1e}",
+            "{\"a\":-}",
+            "{\"a\":0x1}",
+            "{\"a\":NaN}",
+            "{\"a\":Infinity}",
+            "{\"a\":tru}",
+            "{\"a\":nulll}",
+            "{\"a\":[1,]}",
+            "{\"a\":[1 2]}",
+            "{\"a\":[}",
+            "{\"a\":\"\\x\"}",
+            "{\"a\":\"\\u12g4\"}",
+            "{\"a\":\"\\u+123\"}",
+            "{\"a\":\"\\ud800\"}",
+            "{\"a\":\"\\ud800\\u0041\"}",
+            "{\"a\":\"\\udc00\"}",
+            "{\"a\":\"\t\"}",
+            "{\"a\":\"\0\"}",
+            "{\"a\":\"}",
+            "{\"a\":1}//",
+            "{/**/}",
+            "{\"\\ud800\":1}",
+            "{1:1}",
+        ] {
+            assert_eq!(parse(text).unwrap_err(), JsonError::Malformed, "{text:?}");
+        }
+        for bytes in [&b"{\"a\":\"\xff\"}"[..], b"{\"a\":\"\xed\xa0\x80\"}", b"\xef\xbb\xbf{}"] {
+            assert_eq!(Object::parse(bytes).unwrap_err(), JsonError::Malformed);
+        }
+    }
+
+    #[test]
+    fn numbers_are_rounded_down_and_never_wrap() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("-0", Some(0)),
+            ("-0.5", Some(-1)),
+            ("1.999", Some(1)),
+            ("1e2", Some(100)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("18446744073709551615", None),
+            ("1e18", None),
+            ("1e308", None),
+            ("1e400", None),
+            ("-1e400", None),
+            ("\"1\"", None),
+            ("null", None),
+            ("true", None),
+            ("[1]", None),
+            ("{}", None),
+        ] {
+            let text = format!("{{\"n\":{text}}}");
+            assert_eq!(parse(&text).unwrap().get("n").unwrap().whole_number(), expected, "{text}");
+        }
+    }
+}

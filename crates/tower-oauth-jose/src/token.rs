@@ -1,0 +1,274 @@
+//! A token on its way from text to trust. See the crate's documentation for the steps.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::SystemTime;
+
+use serde::de::DeserializeOwned;
+
+use crate::algorithm::Algorithm;
+use crate::claims::StandardClaims;
+use crate::error::InvalidToken;
+use crate::header::Header;
+use crate::key::{KeySet, NoKey, Thumbprint, VerifyingKey};
+use crate::rules::Rules;
+use crate::{MAX_TOKEN_BYTES, base64url};
+
+/// A token that has the right shape, and nothing more: a compact JWS (RFC 7515 section 7.1) whose
+/// header is acceptable.
+pub struct Unverified<'t> {
+    header: Header,
+    /// The first two parts as they came, which is what was signed.
+    signing_input: Cow<'t, [u8]>,
+    payload: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl<'t> Unverified<'t> {
+    /// Splits and decodes a token and reads its header. The claims are not looked at.
+    ///
+    /// Refused are, in this order: more than 8 KiB; anything but three parts, none of them empty; a
+    /// header part of more than 2 KiB; base64 that is not strictly base64url without padding; a
+    /// header that is not one strict JSON object; `crit`, `b64`, `zip`, `enc`, `cty`, `jwk` in it;
+    /// an `alg` that is no supported [`Algorithm`]; a `kid` that is no string of 1 to 256 bytes.
+    ///
+    /// # Errors
+    ///
+    /// The reason, as an [`InvalidToken`].
+    pub fn parse<T: AsRef<[u8]> + ?Sized>(token: &'t T) -> Result<Self, InvalidToken> {
+        let token = token.as_ref();
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(InvalidToken::TooLarge);
+        }
+        let mut parts = token.split(|byte| *byte == b'.');
+        let (Some(header), Some(payload), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(InvalidToken::Malformed);
+        };
+        if header.is_empty() || payload.is_empty() || signature.is_empty() {
+            return Err(InvalidToken::Malformed);
+        }
+        let signing_input = token.get(..header.len() + 1 + payload.len());
+        Ok(Self {
+            header: Header::parse(header)?,
+            signing_input: Cow::Borrowed(signing_input.ok_or(InvalidToken::Malformed)?),
+            payload: base64url::decode(payload).ok_or(InvalidToken::Malformed)?,
+            signature: base64url::decode(signature).ok_or(InvalidToken::Malformed)?,
+        })
+    }
+
+    /// Checks all that needs no key: that `alg` is allowed, the type of token, and the standard
+    /// claims at the time `now`.
+    ///
+    /// The claims set must be one strict JSON object: no member twice at any level, no deeper than
+    /// 32, nothing before or after it.
+    ///
+    /// # Errors
+    ///
+    /// The reason, as an [`InvalidToken`].
+    pub fn check(self, rules: &Rules, now: SystemTime) -> Result<Checked<'t>, InvalidToken> {
+        if !rules.algorithms.contains(self.header.algorithm) {
+            return Err(InvalidToken::AlgorithmNotAllowed);
+        }
+        let claims = rules.check(self.header.token_type, &self.payload, now)?;
+        Ok(Checked { token: self, claims })
+    }
+}
+
+impl fmt::Debug for Unverified<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unverified")
+            .field("algorithm", &self.header.algorithm)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Checked ===
+
+/// A token whose claims would be accepted, if only its signature is the issuer's.
+///
+/// Nothing of the claims can be read yet:
+///
+/// ```compile_fail,E0599
+/// fn subject(token: &tower_oauth_jose::Checked<'_>) -> Option<&str> {
+///     token.standard().subject()
+/// }
+/// ```
+///
+/// Only of a verified one:
+///
+/// ```
+/// fn subject(token: &tower_oauth_jose::Verified) -> Option<&str> {
+///     token.standard().subject()
+/// }
+/// ```
+pub struct Checked<'t> {
+    token: Unverified<'t>,
+    claims: StandardClaims,
+}
+
+impl<'t> Checked<'t> {
+    /// The key id that the token names. Anybody can write anything here: use it to look up a key,
+    /// and keep it out of logs.
+    #[must_use]
+    pub fn kid(&self) -> Option<&str> {
+        self.token.header.kid.as_deref()
+    }
+
+    /// The algorithm that the token names; one that the rules allow.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.token.header.algorithm
+    }
+
+    /// Verifies the signature with this key.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidToken::KeyMismatch`] or [`InvalidToken::BadSignature`]; the token comes back in the
+    /// [`Unproven`], so that another key can be tried.
+    pub fn verify(self, key: &VerifyingKey) -> Result<Verified, Unproven<'t>> {
+        match self.try_key(key) {
+            Ok(()) => Ok(self.verified_by(key)),
+            Err(reason) => Err(self.unproven(reason)),
+        }
+    }
+
+    /// Verifies the signature with the key of the set that fits, or at most two; see
+    /// [`KeySet::candidates`].
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidToken::UnknownKey`], [`InvalidToken::KeyMismatch`] and
+    /// [`InvalidToken::BadSignature`] may all mean that the issuer has newer keys than the set: the
+    /// token comes back in the [`Unproven`] for a second try. [`InvalidToken::AmbiguousKey`] does
+    /// not.
+    pub fn verify_by(self, keys: &KeySet) -> Result<Verified, Unproven<'t>> {
+        let candidates = match keys.candidates(self.kid(), self.algorithm()) {
+            Ok(candidates) => candidates,
+            Err(NoKey::UnknownKid | NoKey::NoneFits) => {
+                return Err(self.unproven(InvalidToken::UnknownKey));
+            }
+            Err(NoKey::AlgorithmMismatch) => return Err(self.unproven(InvalidToken::KeyMismatch)),
+            Err(NoKey::Ambiguous) => return Err(self.unproven(InvalidToken::AmbiguousKey)),
+        };
+        for key in candidates {
+            if self.try_key(key).is_ok() {
+                return Ok(self.verified_by(key));
+            }
+        }
+        Err(self.unproven(InvalidToken::BadSignature))
+    }
+
+    /// Copies what is still borrowed, so that the token can wait for a key.
+    #[must_use]
+    pub fn into_owned(self) -> Checked<'static> {
+        let Unverified { header, signing_input, payload, signature } = self.token;
+        let signing_input = Cow::Owned(signing_input.into_owned());
+        let token = Unverified { header, signing_input, payload, signature };
+        Checked { token, claims: self.claims }
+    }
+
+    fn try_key(&self, key: &VerifyingKey) -> Result<(), InvalidToken> {
+        key.verify(self.algorithm(), &self.token.signing_input, &self.token.signature)
+    }
+
+    fn verified_by(self, key: &VerifyingKey) -> Verified {
+        Verified { claims: self.claims, payload: self.token.payload, key: key.thumbprint() }
+    }
+
+    fn unproven(self, reason: InvalidToken) -> Unproven<'t> {
+        Unproven { checked: Box::new(self), reason }
+    }
+}
+
+impl fmt::Debug for Checked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checked").field("algorithm", &self.algorithm()).finish_non_exhaustive()
+    }
+}
+
+// === impl Unproven ===
+
+/// A token whose signature could not be verified, with the reason.
+///
+/// It turns into the bare [`InvalidToken`] by `?`.
+#[derive(Debug)]
+pub struct Unproven<'t> {
+    checked: Box<Checked<'t>>,
+    reason: InvalidToken,
+}
+
+impl<'t> Unproven<'t> {
+    /// Why the signature could not be verified.
+    #[must_use]
+    pub fn reason(&self) -> InvalidToken {
+        self.reason
+    }
+
+    /// The token, for a second try with newer keys.
+    #[must_use]
+    pub fn into_checked(self) -> Checked<'t> {
+        *self.checked
+    }
+}
+
+impl fmt::Display for Unproven<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl std::error::Error for Unproven<'_> {}
+
+impl From<Unproven<'_>> for InvalidToken {
+    fn from(unproven: Unproven<'_>) -> Self {
+        unproven.reason
+    }
+}
+
+// === impl Verified ===
+
+/// A valid token: its claims are acceptable, and its issuer signed them.
+pub struct Verified {
+    claims: StandardClaims,
+    payload: Vec<u8>,
+    key: Thumbprint,
+}
+
+impl Verified {
+    /// The standard claims.
+    #[must_use]
+    pub fn standard(&self) -> &StandardClaims {
+        &self.claims
+    }
+
+    /// The standard claims, by value.
+    #[must_use]
+    pub fn into_standard(self) -> StandardClaims {
+        self.claims
+    }
+
+    /// All claims, in the application's own type.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidToken::UnfitClaims`] if they do not fit; what serde says is dropped, since it may
+    /// quote a claim.
+    pub fn claims<C: DeserializeOwned>(&self) -> Result<C, InvalidToken> {
+        serde_json::from_slice(&self.payload).map_err(|_| InvalidToken::UnfitClaims)
+    }
+
+    /// The key that verified the token. When the issuer withdraws it, the verdict is void.
+    #[must_use]
+    pub fn key(&self) -> Thumbprint {
+        self.key
+    }
+}
+
+impl fmt::Debug for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verified").field("key", &self.key).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,84 @@
+//! Whatever comes in, nothing panics, and what is not signed is not accepted.
+
+use proptest::prelude::*;
+use serde_json::json;
+use tower_oauth_jose::{KeySet, Unverified, VerifyingKey};
+
+use crate::signer::{
+    ED25519, NOW, P256, RSA, accept, at, encode, good_claims, good_header, key_set, lenient, rules,
+    verdict_of,
+};
+
+proptest! {
+    #[test]
+    fn random_bytes_are_no_token(bytes in proptest::collection::vec(any::<u8>(), 0..9000)) {
+        prop_assert!(Unverified::parse(&bytes).is_err());
+    }
+
+    #[test]
+    fn random_parts_are_no_token(
+        header in "\\PC{0,40}",
+        claims in proptest::collection::vec(any::<u8>(), 0..200),
+        signature in proptest::collection::vec(any::<u8>(), 0..600),
+    ) {
+        let token = format!("{}.{}.{}", encode(header), encode(claims), encode(signature));
+        if let Ok(parsed) = Unverified::parse(&token) {
+            prop_assert!(parsed.check(&rules(), at(NOW)).is_err());
+        }
+    }
+
+    #[test]
+    fn random_signatures_are_refused_by_each_kind_of_key(
+        signature in proptest::collection::vec(any::<u8>(), 1..300),
+        alg in proptest::sample::select(vec!["EdDSA", "ES256", "RS256", "PS512"]),
+    ) {
+        let keys = key_set([ED25519.jwk(), P256.jwk(), RSA.jwk()]);
+        let header = json!({"alg": alg, "typ": "at+jwt"}).to_string();
+        let claims = good_claims().to_string();
+        let token = format!("{}.{}.{}", encode(header), encode(claims), encode(signature));
+        prop_assert!(accept(&token, &rules(), &keys).is_err());
+    }
+
+    /// Our reader of JSON lets nothing through that serde_json would not read, and agrees on what
+    /// it reads.
+    #[test]
+    fn signed_rubbish_is_read_as_serde_json_reads_it(
+        at_byte in 0_usize..200,
+        byte in any::<u8>(),
+        insert in any::<bool>(),
+    ) {
+        let mut claims = good_claims().to_string().into_bytes();
+        let position = at_byte % claims.len();
+        if insert { claims.insert(position, byte) } else { claims[position] = byte }
+        if let Ok(verified) = verdict_of(&lenient(), &good_header().to_string(), &claims) {
+            let theirs: serde_json::Value = serde_json::from_slice(&claims).unwrap();
+            prop_assert_eq!(theirs["iss"].as_str(), Some(verified.standard().issuer()));
+            prop_assert_eq!(theirs["sub"].as_str(), verified.standard().subject());
+            prop_assert!(verified.claims::<serde_json::Value>().is_ok());
+        }
+    }
+
+    #[test]
+    fn random_bytes_are_no_keys(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        prop_assert!(KeySet::from_jwks(&bytes).is_err());
+        prop_assert!(VerifyingKey::from_jwk(&bytes).is_err());
+    }
+
+    #[test]
+    fn random_material_makes_a_key_or_a_reason(
+        kty in proptest::sample::select(vec!["RSA", "EC", "OKP", "oct", "AKP", ""]),
+        crv in proptest::sample::select(vec!["P-256", "P-384", "Ed25519", "X25519", ""]),
+        a in proptest::collection::vec(any::<u8>(), 0..70),
+        b in proptest::collection::vec(any::<u8>(), 0..70),
+    ) {
+        let jwk = json!({
+            "kty": kty, "crv": crv, "x": encode(&a), "y": encode(&b), "n": encode(&a), "e": encode(&b),
+        });
+        if let Ok(key) = VerifyingKey::from_jwk(jwk.to_string()) {
+            prop_assert_eq!(kty, "OKP");
+            for algorithm in key.algorithms().iter() {
+                prop_assert!(key.verify(algorithm, b"x", &[0; 64]).is_err());
+            }
+        }
+    }
+}

@@ -1,0 +1,292 @@
+// A real authorization server for the tests: oidc-provider on 127.0.0.1, and beside it an admin port
+// through which a test rotates keys, forgets tokens, breaks endpoints and counts calls.
+//
+//   node idp.mjs [--port N] [--admin-port N] [--config JSON]
+//
+// When both ports listen, one line of JSON goes to stdout: {"issuer", "admin", "pid"}. All else goes to
+// stderr. The process ends with its stdin, so it cannot outlive the test that started it.
+//
+// Config (every field may be left out):
+//   clients      [{client_id, client_secret, token_endpoint_auth_method, scope}]
+//   resources    [{identifier, audience, scope, format: "jwt" | "opaque", alg, ttl}]
+//                A JWT gets `aud` = audience, else the identifier. The first resource is the default one.
+//   issuer_path  "/realms/shop": the issuer URL gets this path
+//   jwks_cache_control  the Cache-Control of /jwks; none without it
+//   extra_keys   true, or [jwk, ...]: foreign keys to publish from the start, see POST /extra-keys
+//
+// Admin, JSON in and out:
+//   POST /drop            forget every opaque token. (A JWT is valid by itself: only its key's end revokes it.)
+//   POST /rotate          {"mode"}: "add"       a new key is published and signs, the old ones stay published
+//                                   "replace"   a new key is published and signs, the old ones are gone
+//                                   "same_kid"  new key material under the kid in use
+//                                   "withdraw"  the keys that no longer sign are gone
+//   POST /fault           {"path", "times", "delay_ms", "reset", "status", "body", "content_type",
+//                         "retry_after"}. `path` covers what lies below it ("/" all); no `times`: until cleared. The newest
+//                         fault that fits is played. A delay alone only slows the real answer down.
+//   POST /fault/clear
+//   POST /extra-keys      {"keys": true | [jwk, ...] | false}: true means keys of kinds that nobody can use
+//   GET  /counters        {"/token": 3, "/jwks": 1}: calls by path, those that met a fault included
+//   POST /counters/reset
+
+import { generateKeyPairSync, randomBytes, randomInt } from 'node:crypto';
+import { createServer } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { exportJWK, generateKeyPair } from 'jose';
+import { MapAdapter, memory } from './map_adapter.mjs';
+
+// oidc-provider sends its notices to stdout, which here belongs to the ready line alone; and what it has to
+// say about the Node version is the same at each of many starts.
+console.info = console.error;
+const { warn } = console;
+console.warn = () => {};
+const { Provider, errors } = await import('oidc-provider');
+console.warn = warn;
+
+const { values: args } = parseArgs({
+  options: {
+    port: { type: 'string', default: '0' },
+    'admin-port': { type: 'string', default: '0' },
+    config: { type: 'string', default: '{}' },
+  },
+});
+const config = { clients: [], resources: [], issuer_path: '', ...JSON.parse(args.config) };
+
+// === keys ===
+
+const jwtAlgorithms = config.resources
+  .filter(({ format }) => format !== 'opaque')
+  .map(({ alg = 'RS256' }) => alg);
+const algorithms = [...new Set(jwtAlgorithms.length > 0 ? jwtAlgorithms : ['RS256'])];
+
+/** The published keys with their private halves, newest first: the first of an algorithm signs. */
+let keys = await newKeys();
+/** Published besides; the server has no use for them. */
+let extraKeys = extraKeysOf(config.extra_keys);
+
+async function newKeys(kidOf = (alg) => `${alg.toLowerCase()}-${randomBytes(6).toString('hex')}`) {
+  return Promise.all(
+    algorithms.map(async (alg) => {
+      const { privateKey } = await generateKeyPair(alg, { extractable: true });
+      return { ...(await exportJWK(privateKey)), alg, use: 'sig', kid: kidOf(alg) };
+    }),
+  );
+}
+
+function signingKid(alg) {
+  return keys.find((key) => key.alg === alg).kid;
+}
+
+async function rotate(mode) {
+  const inUse = keys.filter((key) => key.kid === signingKid(key.alg));
+  switch (mode) {
+    case 'add':
+      keys = [...(await newKeys()), ...keys];
+      break;
+    case 'replace':
+      keys = await newKeys();
+      break;
+    case 'same_kid':
+      keys = [...(await newKeys(signingKid)), ...keys.filter((key) => !inUse.includes(key))];
+      break;
+    case 'withdraw':
+      keys = inUse;
+      break;
+    default:
+      throw new Error(`unknown rotation mode: ${mode}`);
+  }
+  handle = newProvider();
+}
+
+function extraKeysOf(wanted) {
+  if (Array.isArray(wanted)) return wanted;
+  if (!wanted) return [];
+  const publicJwk = (type, options) =>
+    generateKeyPairSync(type, options).publicKey.export({ format: 'jwk' });
+  return [
+    { kty: 'AKP', alg: 'ML-DSA-44', use: 'sig', kid: 'pq', pub: randomBytes(1312).toString('base64url') },
+    { ...publicJwk('ec', { namedCurve: 'secp256k1' }), alg: 'ES256K', use: 'sig', kid: 'koblitz' },
+    { ...publicJwk('x25519'), alg: 'ECDH-ES', use: 'enc', kid: 'agreement' },
+    { kty: 'tomorrow', kid: 'tomorrow', shape: { nested: [1, 'two', null] } },
+  ];
+}
+
+// === the authorization server ===
+
+/** oidc-provider reads its keys once, so a rotation puts a new provider behind the same socket. */
+let handle;
+let issuer;
+
+function newProvider() {
+  const provider = new Provider(issuer, {
+    adapter: MapAdapter,
+    clients: config.clients.map((client) => ({
+      grant_types: ['client_credentials'],
+      response_types: [],
+      redirect_uris: [],
+      // This one is for ID tokens, which are never asked for; but its default, RS256, needs an RSA key.
+      id_token_signed_response_alg: algorithms[0],
+      ...client,
+    })),
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post'],
+    enabledJWA: { idTokenSigningAlgValues: algorithms },
+    features: {
+      clientCredentials: { enabled: true },
+      devInteractions: { enabled: false },
+      introspection: { enabled: true, allowedPolicy: () => true },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: () => config.resources[0]?.identifier,
+        getResourceServerInfo: (ctx, identifier, client) => {
+          checkAuthMethod(ctx, client);
+          return resourceServer(identifier);
+        },
+      },
+      revocation: {
+        enabled: true,
+        allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId,
+      },
+    },
+    jwks: { keys: structuredClone(keys) },
+    routes: { introspection: '/introspect', revocation: '/revoke' },
+    scopes: [config.resources, config.clients].flat().flatMap(({ scope }) => scope?.split(' ') ?? []),
+    ttl: { ClientCredentials: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? 3600 },
+  });
+  provider.on('server_error', (_ctx, error) => console.error(error));
+  provider.use(async (ctx, next) => {
+    await next();
+    if (ctx.path !== '/jwks') return;
+    // In front: a reader that gives up at the first key it does not know finds none at all.
+    ctx.body = { keys: [...extraKeys, ...ctx.body.keys] };
+    if (config.jwks_cache_control) ctx.set('Cache-Control', config.jwks_cache_control);
+  });
+  return provider.callback();
+}
+
+function resourceServer(identifier) {
+  const found = config.resources.find((resource) => resource.identifier === identifier);
+  if (!found) throw new errors.InvalidTarget();
+  const { audience, scope = '', format = 'jwt', alg = 'RS256', ttl } = found;
+  const common = { audience, scope, accessTokenTTL: ttl, accessTokenFormat: format };
+  return format === 'opaque' ? common : { ...common, jwt: { sign: { alg, kid: signingKid(alg) } } };
+}
+
+/** oidc-provider takes a secret from the header and from the form alike; stricter servers do not. */
+function checkAuthMethod(ctx, client) {
+  const used = ctx.headers.authorization ? 'client_secret_basic' : 'client_secret_post';
+  if (client.clientAuthMethod !== used) {
+    throw new errors.InvalidClientAuth(`${used} instead of ${client.clientAuthMethod}`);
+  }
+}
+
+/** The path inside the issuer: `/realms/shop/token`, RFC 8414's `/.well-known/x/realms/shop` lose the realm. */
+function inner(url) {
+  const prefix = config.issuer_path;
+  const wellKnown = /^\/\.well-known\/[^/]+/.exec(url)?.[0];
+  if (wellKnown && url === wellKnown + prefix) return wellKnown;
+  return url.startsWith(`${prefix}/`) ? url.slice(prefix.length) : undefined;
+}
+
+async function serve(req, res) {
+  const url = inner(req.url);
+  if (url === undefined) return res.writeHead(404).end();
+  const path = url.split('?')[0];
+  counters[path] = (counters[path] ?? 0) + 1;
+  const fault = takeFault(path);
+  if (fault?.delay_ms) await sleep(fault.delay_ms);
+  if (fault?.reset) return req.socket.resetAndDestroy();
+  if (fault?.status || fault?.body !== undefined) {
+    const headers = { 'content-type': fault.content_type ?? 'application/json' };
+    if (fault.retry_after !== undefined) headers['retry-after'] = fault.retry_after;
+    return res.writeHead(fault.status ?? 200, headers).end(fault.body ?? '');
+  }
+  // oidc-provider takes its mount path from the difference of the two.
+  req.originalUrl = config.issuer_path + url;
+  req.url = url;
+  return handle(req, res);
+}
+
+// === faults and counters ===
+
+let faults = [];
+let counters = {};
+
+function takeFault(path) {
+  const fault = faults.find((f) => f.path === '/' || path === f.path || path.startsWith(`${f.path}/`));
+  if (fault?.times !== undefined) {
+    fault.times -= 1;
+    if (fault.times <= 0) faults = faults.filter((f) => f !== fault);
+  }
+  return fault;
+}
+
+// === the admin port ===
+
+const commands = {
+  'POST /drop': () => memory.clear(),
+  'POST /rotate': ({ mode }) => rotate(mode),
+  'POST /fault': (fault) => {
+    if (!fault.path?.startsWith('/')) throw new Error('a fault needs a path');
+    if (fault.times !== 0) faults.unshift(fault);
+  },
+  'POST /fault/clear': () => {
+    faults = [];
+  },
+  'POST /extra-keys': ({ keys: wanted }) => {
+    extraKeys = extraKeysOf(wanted);
+  },
+  'GET /counters': () => counters,
+  'POST /counters/reset': () => {
+    counters = {};
+  },
+};
+
+async function administer(req, res) {
+  const reply = (status, body) =>
+    res.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  const command = commands[`${req.method} ${req.url}`];
+  if (!command) return reply(404, { error: `no such command: ${req.method} ${req.url}` });
+  try {
+    const body = (await req.toArray()).join('');
+    return reply(200, (await command(JSON.parse(body || '{}'))) ?? {});
+  } catch (error) {
+    return reply(400, { error: error.message });
+  }
+}
+
+// === start and end ===
+
+async function listen(handler, port) {
+  const server = createServer((req, res) => {
+    handler(req, res).catch((error) => {
+      console.error(error);
+      res.destroy();
+    });
+  });
+  // Node closes an idle connection after 5 s, at times just when a client sends on it: no test wants that.
+  server.keepAliveTimeout = 0;
+  for (let tries = 0; ; tries += 1) {
+    // A free port is looked for below the range that systems hand out by themselves. Else somebody's outgoing
+    // connection could sit on it between the end of this server and its restart.
+    const wanted = port || randomInt(20_000, 32_000);
+    try {
+      await new Promise((resolve, reject) => {
+        server.once('error', reject).listen(wanted, '127.0.0.1', resolve);
+      });
+      return `http://127.0.0.1:${wanted}`;
+    } catch (error) {
+      if (port || error.code !== 'EADDRINUSE' || tries === 100) throw error;
+    }
+  }
+}
+
+const exit = () => process.exit(0);
+process.on('SIGTERM', exit);
+process.stdin.on('end', exit).on('close', exit).resume();
+
+// The issuer's URL holds its port, so the port comes first. No call can come between it and the provider: the
+// event loop does not turn before `newProvider` is done.
+issuer = (await listen(serve, Number(args.port))) + config.issuer_path;
+handle = newProvider();
+const admin = await listen(administer, Number(args['admin-port']));
+process.stdout.write(`${JSON.stringify({ issuer, admin, pid: process.pid })}\n`);
