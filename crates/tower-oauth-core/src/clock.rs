@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Tells the time, twice: what lasts is measured on the monotonic clock, what a token claims is
@@ -13,6 +14,16 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Now, in seconds since 1970-01-01T00:00:00Z (RFC 7519 `NumericDate`).
     fn unix_seconds(&self) -> i64;
+}
+
+impl<T: Clock + ?Sized> Clock for Arc<T> {
+    fn now(&self) -> Instant {
+        (**self).now()
+    }
+
+    fn unix_seconds(&self) -> i64 {
+        (**self).unix_seconds()
+    }
 }
 
 /// The clock of the operating system: the default everywhere.

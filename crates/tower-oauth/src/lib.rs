@@ -1,1 +1,48 @@
-//! OAuth 2.0 for Tower: live tokens out, valid tokens in.
+#![doc = include_str!("../docs/overview.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(all(feature = "client", feature = "server", feature = "axum"))]
+pub mod guide;
+
+pub use tower_oauth_core::{
+    BoxFuture, BuildError, Challenge, Challenges, Clock, EndpointUri, Error, ErrorKind, Issuer,
+    Need, OAuthCode, Scopes, Secret, SystemClock, Token, TokenId, TokenSource,
+};
+pub use tower_oauth_endpoint::{BoxError, Discovery, Endpoint, HttpClient, SharedService};
+pub use tower_single_flight as single_flight;
+
+/// Sans-IO codecs: one protocol message each, for those who write a transport, a store or a source.
+pub use tower_oauth_core::codec;
+
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub use tower_oauth_client::{
+    And, AuthMethod, BareForbidden, BareUnauthorized, CaptureBody, ClientError, InjectToken,
+    InjectTokenFuture, InjectTokenLayer, InvalidToken as InvalidTokenPolicy, NoReplay, NoToken, Or,
+    RejectionPolicy, Replay, RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer,
+    TokenCache, TokenCacheBuilder, TokenVerdict,
+};
+
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+pub use tower_oauth_server::*;
+
+/// JWS, JWK and claims, as the server door uses them.
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+pub use tower_oauth_jose as jose;
+
+/// What most programs need.
+///
+/// ```
+/// use tower_oauth::prelude::*;
+/// ```
+pub mod prelude {
+    pub use tower_oauth_core::{Secret, TokenSource};
+
+    #[cfg(feature = "client")]
+    pub use tower_oauth_client::{InjectTokenLayer, RetryInvalidTokenLayer, TokenCache};
+
+    #[cfg(feature = "server")]
+    pub use tower_oauth_server::{Authenticated, Jwks, Jwt, RequireScopeLayer, RequireTokenLayer};
+}

@@ -23,7 +23,7 @@ use super::state::{Decision, State};
 ///   refusal of an older token gets the newer one without a call. A token that was accepted once is replaced at
 ///   once, always; one that is rejected at first sight spends a budget (1 s, doubling to 60 s, with full jitter).
 /// * **The exchange is detached**: callers that go away lose only their own wait.
-/// * **A failed exchange** is tried up to four times within two seconds where the trouble may pass;
+/// * **A failed exchange** is tried up to five times within two seconds where the trouble may pass;
 ///   then everybody who waits is told, and the same answer is given until the back-off (250 ms doubling to 30 s; refusals in
 ///   OAuth's own words 500 ms to 5 min; `Retry-After` up to 5 min) is over.
 ///

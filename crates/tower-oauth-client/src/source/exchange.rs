@@ -24,7 +24,7 @@ pub(super) struct Exchange {
     clock: Arc<dyn Clock>,
 }
 
-const TRIES: u32 = 4;
+const TRIES: u32 = 5;
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_millis(800);
@@ -54,7 +54,9 @@ impl Service<TokenRequest> for Exchange {
                     Ok(response) => return Ok(response),
                     Err(error) => error,
                 };
-                let pause = back_off(PAUSE, LONGEST_PAUSE, tried, fastrand::f64());
+                // Half of each step is fixed: all tries together outlast a restart of a second.
+                let random = 0.5 + 0.5 * fastrand::f64();
+                let pause = back_off(PAUSE, LONGEST_PAUSE, tried, random);
                 let left = PATIENCE.saturating_sub(clock.now().saturating_duration_since(started));
                 let last = tried + 1 >= TRIES || pause >= left;
                 if last || !error.is_transient() || error.retry_after().is_some() {

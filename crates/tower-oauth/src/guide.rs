@@ -1,0 +1,10 @@
+//! The guide: what does not fit on the page of one type.
+
+#[doc = include_str!("../docs/patterns.md")]
+pub mod patterns {}
+
+#[doc = include_str!("../docs/limitations.md")]
+pub mod limitations {}
+
+#[doc = include_str!("../docs/security.md")]
+pub mod security {}
