@@ -9,8 +9,13 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    missing_debug_implementations,
     reason = "test support: a failure here is a test failure"
 )]
 
+pub mod clients;
 pub mod idp;
+pub mod logs;
 pub mod raw_http;
+pub mod resource;
+pub mod session;

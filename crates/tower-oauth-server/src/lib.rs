@@ -1,1 +1,64 @@
 //! The server door: only requests with a valid token come in.
+//!
+//! [`RequireTokenLayer`] is a [`tower_layer::Layer`] over any HTTP service, in axum, tonic, hyper and plain Tower, for any request
+//! body and any inner error. It takes the bearer token of the `Authorization` field (RFC 6750 §2.1), asks an [`Authenticate`], and leaves one
+//! proof in the request; [`Authenticated`] is that proof in a handler's hands, [`RequireScopeLayer`] asks it for more.
+//!
+//! # The onion
+//!
+//! ```text
+//!   traces, CORS, timeouts      see refusals too; a CORS layer answers preflights before the door does
+//!   └─ RequireTokenLayer          401, 400, 503: who are you?
+//!      └─ RequireScopeLayer          403: may you do this?
+//!         └─ your service               takes Authenticated<Claims>
+//! ```
+//!
+//! In a `tower::ServiceBuilder` and in `tonic::transport::Server` the layer that is added *first* is the outermost; in
+//! `axum::Router` it is the one that is added *last*. Two more traps of axum, both of which fail closed if the handlers take
+//! [`Authenticated`]: a route that is added after `.layer(..)` is not behind the layer, and neither is one of a router that is merged
+//! later.
+//!
+//! # How it refuses
+//!
+//! A refusal is an answer and not an error, so that the inner service's error type stays. The typed reason, a [`Rejection`], is in the extensions
+//! of the response.
+//!
+//! | [`Rejection`] | HTTP | `error` | gRPC |
+//! | --- | --- | --- | --- |
+//! | [`Missing`](Rejection::Missing) | 401 | | 16 `UNAUTHENTICATED` |
+//! | [`Malformed`](Rejection::Malformed) | 400 | `invalid_request` | 16 `UNAUTHENTICATED` |
+//! | [`Invalid`](Rejection::Invalid) | 401 | `invalid_token` | 16 `UNAUTHENTICATED` |
+//! | [`InsufficientScope`](Rejection::InsufficientScope) | 403 | `insufficient_scope` | 7 `PERMISSION_DENIED` |
+//! | [`Unavailable`](Rejection::Unavailable) | 503, `Retry-After` | | 14 `UNAVAILABLE` |
+//! | [`Misconfigured`](Rejection::Misconfigured) | 500 | | 13 `INTERNAL` |
+//!
+//! 1. Over HTTP the challenge is in `WWW-Authenticate` (RFC 6750 §3), and unless no credentials came there is a JSON object with `error` and
+//!    `error_description`. `Cache-Control: no-store` goes with all of them.
+//! 2. A request with `content-type: application/grpc*` (gRPC-Web included) gets HTTP 200 and a trailers-only answer; the challenge goes with
+//!    it as metadata.
+//! 3. Only fixed texts are sent. Nothing of a token is in an answer, a log line or a `Debug`.
+//! 4. A token in the query counts for nothing; beside one in the header it is a malformed request. Forms are not read.
+//! 5. Other schemes (`Basic`, `DPoP`) are no bearer credentials: the answer is that to a request without any.
+
+mod accessors;
+mod authenticate;
+mod authenticated;
+mod body;
+mod credentials;
+mod jwks;
+mod jwt;
+mod rejection;
+mod render;
+mod require;
+mod scope;
+
+pub use authenticate::{Authenticate, Caller, Presented, Principal, Verdict};
+pub use authenticated::Authenticated;
+#[cfg(feature = "axum")]
+pub use authenticated::NotAuthenticated;
+pub use body::DoorBody;
+pub use jwks::{Jwks, JwksBuilder, JwksHealth};
+pub use jwt::{Jwt, JwtBuilder, JwtIssuer};
+pub use rejection::{MalformedRequest, Rejection};
+pub use require::{RequireToken, RequireTokenLayer, ResponseFuture};
+pub use scope::{RequireScope, RequireScopeLayer, ScopeResponseFuture};

@@ -1,0 +1,145 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use tower_oauth_core::{BoxFuture, Scopes};
+
+use crate::Rejection;
+
+/// Says whose token this is: the seam between the server layers and whoever validates.
+///
+/// [`authenticate`](Self::authenticate) is called for every request. What can be told at once comes as
+/// [`Verdict::Now`], without a box; what has to ask somebody (a key set, an introspection endpoint)
+/// comes as [`Verdict::Later`].
+pub trait Authenticate: Send + Sync + 'static {
+    /// The claims, in the user's type.
+    type Claims: Send + Sync + 'static;
+
+    /// Judges a presented token.
+    fn authenticate(&self, presented: Presented<'_>) -> Verdict<Self::Claims>;
+}
+
+/// A token as it came in, with the head of its request.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct Presented<'a> {
+    /// The token, without its scheme: 1 to 8192 characters of `b64token` (RFC 6750 §2.1).
+    pub token: &'a str,
+    /// The head of the request that it came with.
+    pub head: &'a Parts,
+}
+
+impl<'a> Presented<'a> {
+    /// A token with the head of its request.
+    #[must_use]
+    pub const fn new(token: &'a str, head: &'a Parts) -> Self {
+        Self { token, head }
+    }
+}
+
+impl std::fmt::Debug for Presented<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Presented").finish_non_exhaustive()
+    }
+}
+
+/// The answer of an [`Authenticate`].
+#[non_exhaustive]
+pub enum Verdict<C> {
+    /// Known at once.
+    Now(Result<Caller<C>, Rejection>),
+    /// Somebody has to be asked first.
+    Later(BoxFuture<Result<Caller<C>, Rejection>>),
+}
+
+impl<C> std::fmt::Debug for Verdict<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Now(Ok(_)) => "Now(Ok)",
+            Self::Now(Err(_)) => "Now(Err)",
+            Self::Later(_) => "Later",
+        })
+    }
+}
+
+/// Several doors may share one authenticator, with its caches.
+impl<A: Authenticate + ?Sized> Authenticate for Arc<A> {
+    type Claims = A::Claims;
+
+    fn authenticate(&self, presented: Presented<'_>) -> Verdict<Self::Claims> {
+        (**self).authenticate(presented)
+    }
+}
+
+/// A validated caller: what every kind of token says, and the claims in the user's type.
+pub struct Caller<C> {
+    /// What the layers themselves need.
+    pub principal: Arc<Principal>,
+    /// The claims.
+    pub claims: Arc<C>,
+}
+
+impl<C> Caller<C> {
+    /// A caller of whom the token says this.
+    #[must_use]
+    pub fn new(principal: impl Into<Arc<Principal>>, claims: impl Into<Arc<C>>) -> Self {
+        Self { principal: principal.into(), claims: claims.into() }
+    }
+}
+
+// Derived, it would ask for `C: Clone`.
+impl<C> Clone for Caller<C> {
+    fn clone(&self) -> Self {
+        Self { principal: Arc::clone(&self.principal), claims: Arc::clone(&self.claims) }
+    }
+}
+
+// Derived, it would show the claims.
+impl<C> std::fmt::Debug for Caller<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Caller").field("principal", &self.principal).finish_non_exhaustive()
+    }
+}
+
+/// What every kind of valid token says of its holder.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Principal {
+    /// Who issued the token (`iss`).
+    pub issuer: String,
+    /// Whom it stands for (`sub`), if it says.
+    pub subject: Option<String>,
+    /// The client that it was issued to (`client_id`, or `azp`), if it says.
+    pub client_id: Option<String>,
+    /// What it allows (`scope`).
+    pub scopes: Scopes,
+    /// When it ends, since 1970.
+    pub expires_at: Duration,
+    /// Its own name (`jti`), if it has one.
+    pub token_id: Option<String>,
+}
+
+impl Principal {
+    /// A holder of a token of this issuer that ends then; all else is empty.
+    #[must_use]
+    pub fn new(issuer: impl Into<String>, expires_at: Duration) -> Self {
+        Self {
+            issuer: issuer.into(),
+            subject: None,
+            client_id: None,
+            scopes: Scopes::default(),
+            expires_at,
+            token_id: None,
+        }
+    }
+}
+
+// Claims are personal data; a log line that prints a request's extensions must not carry them.
+impl std::fmt::Debug for Principal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Principal")
+            .field("issuer", &self.issuer)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}

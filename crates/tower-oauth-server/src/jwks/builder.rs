@@ -1,0 +1,141 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tower_oauth_core::codec::MetadataCodec;
+use tower_oauth_core::{BuildError, Clock, EndpointUri, Issuer, SystemClock};
+use tower_oauth_endpoint::{Discovery, HttpClient};
+
+use super::Jwks;
+use super::fetch::{Fetcher, Source};
+use super::store::Store;
+
+const MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Builds a [`Jwks`]; made by [`Jwks::issuer`] and [`Jwks::uri`].
+///
+/// | option | default |
+/// | --- | --- |
+/// | [`http_client`](Self::http_client) | the `transport` feature's; without the feature it must be given |
+/// | [`stale_for`](Self::stale_for) | 24 h |
+/// | [`trust_host`](Self::trust_host) | the issuer's own host only |
+/// | [`clock`](Self::clock) | the system's |
+#[derive(Clone)]
+#[must_use]
+pub struct JwksBuilder {
+    place: Place,
+    http: Option<HttpClient>,
+    clock: Arc<dyn Clock>,
+    stale_for: Duration,
+    trusted_hosts: Vec<String>,
+}
+
+#[derive(Clone)]
+enum Place {
+    Issuer(String),
+    Uri(String),
+}
+
+impl JwksBuilder {
+    pub(super) fn issuer(issuer: String) -> Self {
+        Self::new(Place::Issuer(issuer))
+    }
+
+    pub(super) fn uri(uri: String) -> Self {
+        Self::new(Place::Uri(uri))
+    }
+
+    fn new(place: Place) -> Self {
+        Self {
+            place,
+            http: None,
+            clock: Arc::new(SystemClock),
+            stale_for: MAX_STALE,
+            trusted_hosts: Vec::new(),
+        }
+    }
+
+    /// Fetches with this HTTP client, whatever Tower layers it wears.
+    pub fn http_client(mut self, http: HttpClient) -> Self {
+        self.http = Some(http);
+        self
+    }
+
+    /// For how long a set that has outlived its freshness may serve while the issuer does not
+    /// answer: 24 h if not set, and at most. Zero switches it off.
+    pub fn stale_for(mut self, stale_for: Duration) -> Self {
+        self.stale_for = stale_for;
+        self
+    }
+
+    /// Also takes a discovered `jwks_uri` on this host, which is not the issuer's.
+    pub fn trust_host(mut self, host: impl Into<String>) -> Self {
+        self.trusted_hosts.push(host.into());
+        self
+    }
+
+    /// Takes the time from this clock.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Checks the values. Nothing is fetched yet.
+    ///
+    /// # Errors
+    /// The issuer or the address is not usable, `stale_for` is more than 24 h, a host is trusted
+    /// although nothing is discovered, or there is no HTTP client.
+    pub fn build(self) -> Result<Jwks, BuildError> {
+        if self.stale_for > MAX_STALE {
+            let value = format_args!("{:?}", self.stale_for);
+            return Err(BuildError::new("stale_for", value, "is more than 24 hours"));
+        }
+        let http = self.http.map_or_else(default_http_client, Ok)?;
+        let (issuer, source) = match self.place {
+            Place::Uri(uri) => {
+                if let Some(host) = self.trusted_hosts.first() {
+                    let why = "is for a discovered jwks_uri; this one is given";
+                    return Err(BuildError::new("trust_host", host, why));
+                }
+                let uri =
+                    EndpointUri::parse(&uri).map_err(|error| error.with_option("jwks_uri"))?;
+                (None, Source::Uri(uri))
+            }
+            Place::Issuer(issuer) => {
+                let issuer = Issuer::parse(&issuer)?;
+                let codec = self
+                    .trusted_hosts
+                    .into_iter()
+                    .fold(MetadataCodec::new(), MetadataCodec::trust_host);
+                let discovery = Discovery::new(codec, http.clone());
+                let found = ArcSwapOption::empty();
+                (Some(issuer.clone()), Source::Issuer { issuer, discovery, found })
+            }
+        };
+        let fetcher = Fetcher::new(source, http, Arc::clone(&self.clock));
+        Ok(Jwks::fetched(issuer, Store::new(fetcher, self.clock, self.stale_for)))
+    }
+}
+
+#[cfg(feature = "transport")]
+fn default_http_client() -> Result<HttpClient, BuildError> {
+    HttpClient::transport()
+}
+
+#[cfg(not(feature = "transport"))]
+fn default_http_client() -> Result<HttpClient, BuildError> {
+    let why = "must be given, since the feature `transport` is off";
+    Err(BuildError::new("http_client", "none", why))
+}
+
+impl fmt::Debug for JwksBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Place::Issuer(place) | Place::Uri(place)) = &self.place;
+        f.debug_struct("JwksBuilder")
+            .field("place", place)
+            .field("stale_for", &self.stale_for)
+            .field("trusted_hosts", &self.trusted_hosts)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,220 @@
+//! One fetch of a key set: where it is, getting it, reading it.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use http::HeaderValue;
+use tower_oauth_core::codec::{JwksCodec, JwksRequest, JwksResponse};
+use tower_oauth_core::{BoxFuture, Clock, EndpointUri, Error, ErrorKind, Issuer};
+use tower_oauth_endpoint::{Discovery, Endpoint, HttpClient};
+use tower_oauth_jose::{KeySet, KeySetError};
+use tower_service::Service;
+
+use super::limiter::Spent;
+
+/// The total time of a fetch, discovery included.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// How long a discovered address is believed.
+const REDISCOVER: Duration = Duration::from_secs(60 * 60);
+/// The time for asking again while an address is known, so that some is left to fetch from it.
+const REDISCOVERY_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Asks for the key set.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    /// Counts the fetches: a later one has a higher number.
+    pub(super) seq: u64,
+    pub(super) why: Why,
+    /// Of the set at hand.
+    pub(super) etag: Option<HeaderValue>,
+}
+
+/// What a fetch is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Why {
+    /// There is no set.
+    First,
+    /// The set grows old.
+    Refresh,
+    /// A key is missing; this much of the budget went into it.
+    Miss(Spent),
+    /// The application asked.
+    Manual,
+    /// Nothing: who asks so saw a fetch in the air and wants its answer, not another fetch.
+    Join,
+}
+
+impl Why {
+    /// Somebody knows more than the caches on the way may, so the issuer itself is asked.
+    pub(super) const fn bypasses_caches(self) -> bool {
+        matches!(self, Self::Miss(_) | Self::Manual)
+    }
+}
+
+/// A fetch that went well.
+#[derive(Clone, Debug)]
+pub(super) struct Fetched {
+    pub(super) seq: u64,
+    pub(super) why: Why,
+    pub(super) answer: Answer,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
+    /// Nothing was asked.
+    NotAsked,
+    /// The set at hand is still the one (304).
+    Same { fresh_for: Option<Duration> },
+    /// A set with at least one usable key.
+    Set { keys: Arc<KeySet>, etag: Option<HeaderValue>, fresh_for: Option<Duration> },
+}
+
+/// A fetch that failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) why: Why,
+    pub(super) error: Error,
+}
+
+/// Fetches the key set of one source.
+#[derive(Clone)]
+pub(super) struct Fetcher(Arc<Inner>);
+
+struct Inner {
+    source: Source,
+    endpoint: Endpoint<JwksCodec, HttpClient>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Where the set is.
+pub(super) enum Source {
+    Uri(EndpointUri),
+    Issuer { issuer: Issuer, discovery: Discovery<HttpClient>, found: ArcSwapOption<Found> },
+}
+
+/// A discovered address.
+pub(super) struct Found {
+    uri: EndpointUri,
+    at: Instant,
+}
+
+impl Fetcher {
+    pub(super) fn new(source: Source, http: HttpClient, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Inner { source, endpoint: Endpoint::new(JwksCodec, http), clock }))
+    }
+}
+
+impl Service<Ask> for Fetcher {
+    type Response = Fetched;
+    type Error = Failed;
+    type Future = BoxFuture<Result<Fetched, Failed>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, ask: Ask) -> Self::Future {
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move {
+            let (seq, why) = (ask.seq, ask.why);
+            if matches!(why, Why::Join) {
+                // The fetch that was to be joined landed a moment before.
+                return Ok(Fetched { seq, why, answer: Answer::NotAsked });
+            }
+            let result = tokio::time::timeout(DEADLINE, inner.fetch(ask)).await;
+            match result.unwrap_or_else(|_| Err(ErrorKind::Timeout.into())) {
+                Ok(answer) => Ok(Fetched { seq, why, answer }),
+                Err(error) => Err(Failed { why, error }),
+            }
+        })
+    }
+}
+
+impl Inner {
+    async fn fetch(&self, ask: Ask) -> Result<Answer, Error> {
+        let Source::Issuer { found, .. } = &self.source else {
+            let Source::Uri(uri) = &self.source else {
+                return Err(ErrorKind::Configuration("the key set has no source").into());
+            };
+            return self.get(uri, &ask).await;
+        };
+        let now = self.clock.now();
+        let known = found.load_full();
+        let known = known.as_deref();
+        let recent = known.filter(|found| now.duration_since(found.at) < REDISCOVER);
+        let uri = match (recent, known) {
+            (Some(found), _) => found.uri.clone(),
+            (None, None) => self.discover(DEADLINE).await?,
+            // An address that has worked for an hour is better than none.
+            (None, Some(found)) => {
+                self.discover(REDISCOVERY_DEADLINE).await.unwrap_or_else(|_| found.uri.clone())
+            }
+        };
+        let result = self.get(&uri, &unconditional_elsewhere(&ask, known, &uri)).await;
+        match result {
+            // The address may be a former one. It is asked for again once, in the same fetch.
+            Err(error) if recent.is_some() && may_have_moved(error.kind()) => {
+                match self.discover(REDISCOVERY_DEADLINE).await {
+                    Ok(moved) if moved != uri => {
+                        self.get(&moved, &unconditional_elsewhere(&ask, known, &moved)).await
+                    }
+                    _ => Err(error),
+                }
+            }
+            result => result,
+        }
+    }
+
+    async fn discover(&self, deadline: Duration) -> Result<EndpointUri, Error> {
+        let Source::Issuer { issuer, discovery, found } = &self.source else {
+            return Err(ErrorKind::Configuration("the key set has no issuer").into());
+        };
+        let mut discovery = discovery.clone().with_deadline(deadline);
+        poll_fn(|cx| discovery.poll_ready(cx)).await?;
+        let metadata = discovery.call(issuer.clone()).await?;
+        let uri =
+            metadata.jwks_uri.ok_or(ErrorKind::Configuration("the metadata names no jwks_uri"))?;
+        // Stored before the set is fetched, so that a slow issuer gets further each time.
+        found.store(Some(Arc::new(Found { uri: uri.clone(), at: self.clock.now() })));
+        Ok(uri)
+    }
+
+    async fn get(&self, uri: &EndpointUri, ask: &Ask) -> Result<Answer, Error> {
+        let bypass_caches = ask.why.bypasses_caches();
+        // Who misses a key does not believe that the set at hand is the one: no condition, so that a
+        // server that computes its tags wrongly cannot hide a rotation.
+        let etag = if bypass_caches { None } else { ask.etag.clone() };
+        let mut endpoint = self.endpoint.clone();
+        poll_fn(|cx| endpoint.poll_ready(cx)).await?;
+        let request = JwksRequest { uri: uri.clone(), etag, bypass_caches };
+        match endpoint.call(request).await? {
+            JwksResponse::NotModified { fresh_for } => Ok(Answer::Same { fresh_for }),
+            JwksResponse::Set { body, etag, fresh_for } => {
+                let keys = KeySet::from_jwks(&body).map_err(|error| {
+                    let what = match error {
+                        KeySetError::TooManyKeys => "the key set lists too many keys",
+                        _ => "not a key set",
+                    };
+                    Error::new(ErrorKind::Malformed(what)).with_source(error)
+                })?;
+                if keys.is_empty() {
+                    return Err(ErrorKind::Malformed("the key set has no usable key").into());
+                }
+                Ok(Answer::Set { keys: Arc::new(keys), etag, fresh_for })
+            }
+        }
+    }
+}
+
+/// An entity tag means something only where it came from.
+fn unconditional_elsewhere(ask: &Ask, known: Option<&Found>, uri: &EndpointUri) -> Ask {
+    let same = known.is_some_and(|found| found.uri == *uri);
+    Ask { etag: ask.etag.clone().filter(|_| same), ..ask.clone() }
+}
+
+fn may_have_moved(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Status(404 | 410) | ErrorKind::Transport)
+}

@@ -1,0 +1,157 @@
+use std::fmt;
+use std::time::Duration;
+
+use http::StatusCode;
+use tower_oauth_core::{ErrorKind, Scopes};
+use tower_oauth_jose::InvalidToken;
+
+/// Why a request did not come in: one closed set, neutral between HTTP and gRPC.
+///
+/// It rides in the extensions of the refusing response, for logs and metrics. No text of the token
+/// is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// No credentials came: 401 without an `error` (RFC 6750 §3.1), `UNAUTHENTICATED`.
+    Missing,
+    /// The credentials are not written as RFC 6750 §2 says: 400 `invalid_request`, `UNAUTHENTICATED`.
+    Malformed(MalformedRequest),
+    /// The token is not valid: 401 `invalid_token`, `UNAUTHENTICATED`.
+    Invalid(InvalidToken),
+    /// The token is valid and not enough: 403 `insufficient_scope`, `PERMISSION_DENIED`.
+    InsufficientScope {
+        /// What the route asks for.
+        required: Scopes,
+    },
+    /// We cannot decide: 503 with `Retry-After`, `UNAVAILABLE`. Never the caller's fault.
+    Unavailable {
+        /// What is wrong on our side.
+        cause: ErrorKind,
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// The layers are put together wrongly: 500, `INTERNAL`. The text says how.
+    Misconfigured(&'static str),
+}
+
+/// What is wrong with how the credentials are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MalformedRequest {
+    /// More than one `Authorization` field, or several credentials in one.
+    SeveralCredentials,
+    /// Not `Bearer`, spaces, and a `b64token`.
+    NotABearerToken,
+    /// A token longer than 8 KiB.
+    TooLong,
+    /// A token in the query beside one in the header (RFC 6750 §2: one method per request).
+    TokenInQuery,
+}
+
+impl Rejection {
+    /// The HTTP status: 401, 400, 403, 503 or 500.
+    ///
+    /// ```
+    /// use tower_oauth_server::Rejection;
+    /// assert_eq!(Rejection::Missing.status(), 401);
+    /// ```
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::Missing | Self::Invalid(_) => StatusCode::UNAUTHORIZED,
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::InsufficientScope { .. } => StatusCode::FORBIDDEN,
+            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Misconfigured(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The gRPC status code: 16 `UNAUTHENTICATED`, 7 `PERMISSION_DENIED`, 14 `UNAVAILABLE` or 13
+    /// `INTERNAL`.
+    ///
+    /// `tonic::Code::from` takes it, for a handler that refuses a call by itself.
+    #[must_use]
+    pub const fn grpc_code(&self) -> i32 {
+        match self {
+            Self::Missing | Self::Malformed(_) | Self::Invalid(_) => 16,
+            Self::InsufficientScope { .. } => 7,
+            Self::Unavailable { .. } => 14,
+            Self::Misconfigured(_) => 13,
+        }
+    }
+
+    /// The `error` code of RFC 6750 §3.1, for those that have one.
+    #[must_use]
+    pub const fn error(&self) -> Option<&'static str> {
+        match self {
+            Self::Malformed(_) => Some("invalid_request"),
+            Self::Invalid(_) => Some("invalid_token"),
+            Self::InsufficientScope { .. } => Some("insufficient_scope"),
+            Self::Missing | Self::Unavailable { .. } | Self::Misconfigured(_) => None,
+        }
+    }
+
+    /// A short fixed name of the reason, for log fields and metric labels.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed(reason) => reason.code(),
+            Self::Invalid(reason) => reason.code(),
+            Self::InsufficientScope { .. } => "insufficient_scope",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Misconfigured(_) => "misconfigured",
+        }
+    }
+}
+
+impl MalformedRequest {
+    /// A short fixed name of the reason, for log fields and metric labels.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::SeveralCredentials => "several_credentials",
+            Self::NotABearerToken => "not_a_bearer_token",
+            Self::TooLong => "too_long",
+            Self::TokenInQuery => "token_in_query",
+        }
+    }
+}
+
+impl From<MalformedRequest> for Rejection {
+    fn from(reason: MalformedRequest) -> Self {
+        Self::Malformed(reason)
+    }
+}
+
+impl From<InvalidToken> for Rejection {
+    fn from(reason: InvalidToken) -> Self {
+        Self::Invalid(reason)
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("no credentials"),
+            Self::Malformed(reason) => fmt::Display::fmt(reason, f),
+            Self::Invalid(reason) => fmt::Display::fmt(reason, f),
+            Self::InsufficientScope { .. } => f.write_str("the token has not enough scope"),
+            Self::Unavailable { .. } => f.write_str("the token cannot be checked now"),
+            Self::Misconfigured(how) => f.write_str(how),
+        }
+    }
+}
+
+impl fmt::Display for MalformedRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SeveralCredentials => "there are several credentials",
+            Self::NotABearerToken => "the credentials are not a well-formed bearer token",
+            Self::TooLong => "the token is too long",
+            Self::TokenInQuery => "there is a token in the query beside the one in the header",
+        })
+    }
+}
+
+impl std::error::Error for Rejection {}

@@ -1,0 +1,103 @@
+//! How a [`Rejection`] looks on the wire, over HTTP and over gRPC.
+//!
+//! Only fixed texts are written: nothing that a request has brought is in an answer (RFC 6750 §3 leaves
+//! `error_description` to us, and a text made of the token would carry the token into logs).
+
+mod challenge;
+mod grpc;
+mod web;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Method, Response};
+
+use crate::{DoorBody, Rejection};
+
+/// An answer that waits to be written: the reason, and what is needed to write it.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    rejection: Rejection,
+    dialect: Dialect,
+    realm: Option<Arc<str>>,
+}
+
+/// What the client of a request understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    Http,
+    /// Like `Http`, without the body (RFC 9110 §9.3.2).
+    HttpHead,
+    /// gRPC or gRPC-Web; the value is the `content-type` to answer with.
+    Grpc(&'static str),
+}
+
+impl Refusal {
+    /// Refuses the request with this head.
+    pub(crate) fn new(rejection: Rejection, head: &Parts, realm: Option<Arc<str>>) -> Self {
+        // A refusal is part of a door's daily work, and a flood of them must not flood the log; a door that is put
+        // together wrongly is a bug of the application.
+        if let Rejection::Misconfigured(how) = rejection {
+            tracing::error!(rejection = rejection.code(), how, "request refused");
+        } else {
+            tracing::debug!(rejection = rejection.code(), "request refused");
+        }
+        Self { rejection, dialect: Dialect::of(head), realm }
+    }
+
+    /// For one who has no request at hand.
+    pub(crate) const fn over_http(rejection: Rejection) -> Self {
+        Self { rejection, dialect: Dialect::Http, realm: None }
+    }
+
+    #[cfg(feature = "axum")]
+    pub(crate) const fn rejection(&self) -> &Rejection {
+        &self.rejection
+    }
+
+    /// The answer, with the [`Rejection`] in its extensions.
+    pub(crate) fn to_response(&self) -> Response<Bytes> {
+        let challenge = challenge::of(&self.rejection, self.realm.as_deref());
+        let mut response = match self.dialect {
+            Dialect::Http => web::response(&self.rejection, challenge),
+            Dialect::HttpHead => web::response(&self.rejection, challenge).map(|_| Bytes::new()),
+            Dialect::Grpc(content_type) => grpc::response(&self.rejection, challenge, content_type),
+        };
+        response.extensions_mut().insert(self.rejection.clone());
+        response
+    }
+
+    pub(crate) fn to_door_response<B>(&self) -> Response<DoorBody<B>> {
+        self.to_response().map(DoorBody::refusal)
+    }
+}
+
+impl Dialect {
+    fn of(head: &Parts) -> Self {
+        match grpc::content_type(&head.headers) {
+            Some(content_type) => Self::Grpc(content_type),
+            None if head.method == Method::HEAD => Self::HttpHead,
+            None => Self::Http,
+        }
+    }
+}
+
+/// The text for humans, in the characters that `error_description` allows: `%x20-21 / %x23-5B / %x5D-7E`
+/// (RFC 6750 §3). It needs no escapes in a quoted string, nor in JSON.
+fn description(rejection: &Rejection) -> String {
+    let text = rejection.to_string();
+    text.chars().map(|char| if is_plain(char) { char } else { '?' }).collect()
+}
+
+/// Whether a character may stand in `error_description`, and in a realm.
+pub(crate) const fn is_plain(char: char) -> bool {
+    matches!(char, '\x20'..='\x21' | '\x23'..='\x5B' | '\x5D'..='\x7E')
+}
+
+/// Whole seconds (RFC 9110 §10.2.3), rounded up: who comes back too early has come for nothing.
+fn retry_after(rejection: &Rejection) -> Option<HeaderValue> {
+    let Rejection::Unavailable { retry_after, .. } = rejection else { return None };
+    let seconds = retry_after.as_secs().saturating_add(u64::from(retry_after.subsec_nanos() > 0));
+    Some(HeaderValue::from(seconds.max(1)))
+}

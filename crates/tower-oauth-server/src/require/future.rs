@@ -1,0 +1,107 @@
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_oauth_core::BoxFuture;
+use tower_service::Service;
+
+use super::admission::Proof;
+use super::door::Door;
+use super::service::admit;
+use crate::render::Refusal;
+use crate::{DoorBody, Rejection};
+
+pin_project! {
+    /// The answer of a [`RequireToken`](crate::RequireToken), of the service behind it (whose future is `F`) or its own.
+    ///
+    /// Nothing is boxed for a token that can be judged at once.
+    pub struct ResponseFuture<S, B, F> {
+        #[pin]
+        state: State<S, B, F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    #[project_replace = StateTaken]
+    enum State<S, B, F> {
+        /// The door answers.
+        Refused { refusal: Refusal },
+        /// The authenticator asks somebody. Boxed, so that the requests that need not wait do not carry the space.
+        Waiting { wait: Box<Wait<S, B>> },
+        /// The inner service answers.
+        Calling { #[pin] future: F },
+    }
+}
+
+struct Wait<S, B> {
+    verdict: BoxFuture<Result<Proof, Rejection>>,
+    door: Arc<Door>,
+    inner: S,
+    request: Request<B>,
+}
+
+impl<S, B, F> ResponseFuture<S, B, F> {
+    pub(super) fn refused(refusal: Refusal) -> Self {
+        Self { state: State::Refused { refusal } }
+    }
+
+    pub(super) fn waiting(
+        verdict: BoxFuture<Result<Proof, Rejection>>,
+        door: Arc<Door>,
+        inner: S,
+        request: Request<B>,
+    ) -> Self {
+        Self { state: State::Waiting { wait: Box::new(Wait { verdict, door, inner, request }) } }
+    }
+
+    pub(super) fn calling(future: F) -> Self {
+        Self { state: State::Calling { future } }
+    }
+}
+
+impl<S, B, RB> Future for ResponseFuture<S, B, S::Future>
+where
+    S: Service<Request<B>, Response = Response<RB>>,
+{
+    type Output = Result<Response<DoorBody<RB>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let verdict = match state.as_mut().project() {
+                StateProjection::Refused { refusal } => {
+                    return Poll::Ready(Ok(refusal.to_door_response()));
+                }
+                StateProjection::Calling { future } => {
+                    return future.poll(cx).map_ok(|response| response.map(DoorBody::inner));
+                }
+                StateProjection::Waiting { wait } => ready!(wait.verdict.as_mut().poll(cx)),
+            };
+            // The request has to be moved out. What stands in its place is seen only if the call below panics and somebody polls on.
+            let gone = Refusal::over_http(Rejection::Misconfigured("the call has panicked"));
+            let taken = state.as_mut().project_replace(State::Refused { refusal: gone });
+            let StateTaken::Waiting { wait } = taken else { continue };
+            let Wait { door, mut inner, request, .. } = *wait;
+            let (mut head, body) = request.into_parts();
+            state.set(match verdict {
+                Ok(proof) => {
+                    admit(&mut head, door.admit(proof));
+                    State::Calling { future: inner.call(Request::from_parts(head, body)) }
+                }
+                Err(rejection) => {
+                    State::Refused { refusal: Refusal::new(rejection, &head, door.realm.clone()) }
+                }
+            });
+        }
+    }
+}
+
+impl<S, B, F> fmt::Debug for ResponseFuture<S, B, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,15 @@
+//! The doors of the server, each case over HTTP and over gRPC.
+
+// Clippy's leave for tests reaches functions marked as tests, not their helpers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod authenticated;
+#[cfg(feature = "axum")]
+mod axum_traps;
+mod canary;
+mod credentials;
+mod discipline;
+mod rendering;
+mod scope;
+mod support;
+mod tonic_server;
