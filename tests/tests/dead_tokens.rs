@@ -33,6 +33,8 @@ impl World {
         let issuer = ScriptedIssuer::builder()
             .client("orders", secret)
             .audience("inventory")
+            // The tokens themselves carry the canary too.
+            .claim("note", CANARY)
             .build()
             .unwrap();
         let idp = issuer.serve().await.unwrap();

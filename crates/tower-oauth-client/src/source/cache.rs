@@ -21,7 +21,8 @@ use super::state::{Decision, State};
 ///   `expires_in` lives 60 seconds, none is believed to live longer than 24 hours.
 /// * **Replaced when a resource refuses it**, by one exchange however many refusals come; a late
 ///   refusal of an older token gets the newer one without a call. A token that was accepted once is replaced at
-///   once, always; one that is rejected at first sight spends a budget (1 s, doubling to 60 s, with full jitter).
+///   once, up to eight times a minute; one that is rejected at first sight, or beyond that, spends a budget
+///   (1 s, doubling to 60 s, with jitter).
 /// * **The exchange is detached**: callers that go away lose only their own wait.
 /// * **A failed exchange** is tried up to five times within two seconds where the trouble may pass;
 ///   then everybody who waits is told, and the same answer is given until the back-off (250 ms doubling to 30 s; refusals in
@@ -121,11 +122,12 @@ impl TokenCache {
     ) -> Result<Token, Error> {
         // After a flight the answer is compared again: it may have landed the very token that was
         // refused, where it was in the air before the refusal. Twice is enough: a second flight
-        // began after the refusal was noted. A caller whose leader's runtime has ended leads itself.
+        // began after the refusal was noted. A caller whose leader's runtime has ended leads itself;
+        // so does one that made this future outside of a runtime and polls it inside.
         for _ in 0..2 {
             match flight.await {
                 Ok(token) if need != Need::Unlike(token.id()) => return Ok(token),
-                Ok(_) | Err(FlightError::Lost) => {}
+                Ok(_) | Err(FlightError::Lost | FlightError::NoRuntime) => {}
                 Err(error) => return Err(self.0.shared.told(error)),
             }
             flight = match self.0.at_hand(need) {
@@ -158,10 +160,17 @@ impl Inner {
     }
 
     fn refresh_ahead(&self) {
-        if !self.flight.is_in_flight(&()) {
-            // The flight is detached: nobody has to wait for it.
-            drop(self.join(None));
+        if self.flight.is_in_flight(&()) {
+            return;
         }
+        // Looked at again where nothing changes meanwhile: the snapshot that asked for a refresh may
+        // be older than a flight that has just landed.
+        self.shared.change(|state, now| {
+            if state.peek(now).is_some_and(|(_, refresh)| refresh) {
+                // The flight is detached: nobody has to wait for it.
+                drop(self.join(None));
+            }
+        });
     }
 }
 
@@ -230,13 +239,15 @@ impl Service<TokenRequest> for Renew {
 
     fn poll_ready(
         &mut self,
-        cx: &mut std::task::Context<'_>,
+        _cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Result<(), Error>> {
-        self.exchange.poll_ready(cx)
+        // Each try readies a clone of its own.
+        std::task::Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: TokenRequest) -> Self::Future {
-        let answer = self.exchange.call(request);
+        let is_probe = self.shared.snapshot.load().is_failing();
+        let answer = self.exchange.clone().send(request, is_probe);
         let shared = Arc::clone(&self.shared);
         Box::pin(async move { shared.name(&answer.await?) })
     }

@@ -39,11 +39,11 @@ impl Moments {
     }
 }
 
-/// Full-jitter back-off: a random part of a step that doubles, but never less than a tenth of the
-/// step, so that bad luck does not become a burst.
+/// Back-off with jitter: a random part of a step that doubles, but never less than half of it, so that
+/// what it promises about a number of calls holds with bad luck too.
 pub(super) fn back_off(base: Duration, cap: Duration, streak: u32, random: f64) -> Duration {
     let step = base.saturating_mul(2_u32.saturating_pow(streak.min(20))).min(cap);
-    step.mul_f64(random.clamp(0.1, 1.0))
+    step.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -82,6 +82,6 @@ mod tests {
         let (base, cap) = (Duration::from_millis(100), Duration::from_secs(1));
         let ms = |streak, random| back_off(base, cap, streak, random).as_millis();
         assert_eq!([ms(0, 1.0), ms(1, 1.0), ms(2, 1.0), ms(9, 1.0)], [100, 200, 400, 1000]);
-        assert_eq!([ms(0, 0.0), ms(40, 0.0), ms(2, 0.5)], [10, 100, 200]);
+        assert_eq!([ms(0, 0.0), ms(40, 0.0), ms(2, 0.5)], [50, 500, 300]);
     }
 }

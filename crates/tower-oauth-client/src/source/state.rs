@@ -11,7 +11,8 @@ use super::schedule::{Moments, back_off};
 /// between two layers carry an older one.
 const REMEMBERED: usize = 4;
 
-const TRANSIENT_BASE: Duration = Duration::from_millis(250);
+/// Goes on where the pauses between the tries of one exchange end.
+const TRANSIENT_BASE: Duration = Duration::from_millis(1000);
 const TRANSIENT_CAP: Duration = Duration::from_secs(30);
 /// A refusal in OAuth's own words will not change by asking again; an operator may change it. The
 /// first step is short all the same: an authorization server that starts up refuses what it will
@@ -21,6 +22,11 @@ const REFUSED_CAP: Duration = Duration::from_secs(300);
 /// Between exchanges for tokens that are rejected at first sight.
 const FIRST_SIGHT_BASE: Duration = Duration::from_millis(1000);
 const FIRST_SIGHT_CAP: Duration = Duration::from_secs(60);
+/// So many tokens that had been accepted are replaced at once in such a time: a server that restarts
+/// again and again. More than that is no restart but two opinions of one token (a resource
+/// that accepts it and one that does not, two holders of one account), which no exchange will settle.
+const DEATHS: usize = 8;
+const DEATHS_IN: Duration = Duration::from_secs(60);
 
 /// One snapshot of the cache. Changed under a lock, read without.
 #[derive(Clone, Default)]
@@ -30,7 +36,7 @@ pub(super) struct State {
     withheld: Option<TokenId>,
     recent: Vec<Token>,
     failure: Option<Failure>,
-    first_sight: FirstSight,
+    budget: Budget,
 }
 
 /// The last exchange failed.
@@ -40,11 +46,16 @@ struct Failure {
     /// No exchange before; what was heard is the answer until then.
     until: Instant,
     streak: u32,
+    /// The token that was to be replaced, if the exchange was for that.
+    refused: Option<TokenId>,
 }
 
-/// Exchanges spent on tokens that no resource had accepted.
+/// What is spent on replacing refused tokens.
 #[derive(Clone, Default)]
-struct FirstSight {
+struct Budget {
+    /// When tokens died that had been accepted: the last few.
+    deaths: Vec<Instant>,
+    /// No exchange before for a token that is rejected at first sight.
     next: Option<Instant>,
     streak: u32,
 }
@@ -124,8 +135,13 @@ impl State {
             back_off(REFUSED_BASE, REFUSED_CAP, streak, random)
         };
         let pause = pause.max(error.retry_after().unwrap_or_default());
-        self.failure = Some(Failure { error, until: now + pause, streak });
-        self.withheld = None;
+        let refused = self.withheld.take();
+        self.failure = Some(Failure { error, until: now + pause, streak, refused });
+    }
+
+    /// Whether the last exchange failed: the next one is a probe.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failure.is_some()
     }
 
     /// The flight ended without any result (panic, end of a runtime).
@@ -134,19 +150,17 @@ impl State {
     }
 
     fn replace(&mut self, token: &Token, now: Instant, random: f64) -> Decision {
-        if let Some(failure) = self.active_failure(now) {
+        if let Some(failure) = self.active_failure(now)
+            && failure.forbids_replacing(token)
+        {
             return Decision::Fail(failure.error.clone());
         }
-        if token.was_accepted() {
-            // It worked and died: whoever killed it, a new one is due, always and at once.
-            self.first_sight = FirstSight::default();
-        } else if self.first_sight.next.is_some_and(|next| now < next) {
+        if !self.budget.charge(token.was_accepted(), now, random) {
             return Decision::Fail(ErrorKind::BudgetSpent.into());
-        } else {
-            let streak = self.first_sight.streak;
-            let pause = back_off(FIRST_SIGHT_BASE, FIRST_SIGHT_CAP, streak, random);
-            self.first_sight =
-                FirstSight { next: Some(now + pause), streak: streak.saturating_add(1) };
+        }
+        // A new cause: the streak of another one does not count, and the exchange has all its tries.
+        if self.failure.as_ref().is_some_and(|failure| failure.refused != Some(token.id())) {
+            self.failure = None;
         }
         self.withheld = Some(token.id());
         Decision::Join
@@ -165,6 +179,34 @@ impl State {
 
     fn backs_off(&self, now: Instant) -> bool {
         self.active_failure(now).is_some()
+    }
+}
+
+impl Failure {
+    /// A refresh that failed says nothing about a token that is refused later: the authorization
+    /// server may be back, and that it restarted is why the token is dead. What it said about *when* counts.
+    fn forbids_replacing(&self, token: &Token) -> bool {
+        self.refused == Some(token.id()) || self.error.retry_after().is_some()
+    }
+}
+
+impl Budget {
+    /// Whether a refused token is replaced now; if so, the exchange is on the bill.
+    fn charge(&mut self, was_accepted: bool, now: Instant, random: f64) -> bool {
+        self.deaths.retain(|&death| now.saturating_duration_since(death) < DEATHS_IN);
+        if was_accepted && self.deaths.len() < DEATHS {
+            // It worked and died: whoever killed it, a new one is due at once.
+            self.deaths.push(now);
+            (self.next, self.streak) = (None, 0);
+            return true;
+        }
+        if self.next.is_some_and(|next| now < next) {
+            return false;
+        }
+        let pause = back_off(FIRST_SIGHT_BASE, FIRST_SIGHT_CAP, self.streak, random);
+        self.next = Some(now + pause);
+        self.streak = self.streak.saturating_add(1);
+        true
     }
 }
 
