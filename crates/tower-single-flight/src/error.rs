@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 /// Why a caller got no answer from a flight.
 ///
-/// Everybody who waited for a flight gets a clone of the same error, so it is [`Clone`] whatever `E` is.
+/// Everybody who waited for a flight gets a clone of the same error, so it is [`Clone`] whatever
+/// `E` is.
 ///
 /// It is a [`std::error::Error`] when `E` is one. A boxed error is none itself; for that there is
 /// [`into_boxed`](FlightError::into_boxed).
@@ -21,7 +22,8 @@ pub enum FlightError<E> {
     Panicked,
     /// The runtime in which the flight was started was shut down before the call completed.
     ///
-    /// Whether the call had its effect is not known. A caller whose own runtime lives may call again and will start a new flight.
+    /// Whether the call had its effect is not known. A caller whose own runtime lives may call
+    /// again and will start a new flight.
     Lost,
     /// A call had to be started, and the caller was not inside a tokio runtime.
     NoRuntime,
@@ -48,7 +50,8 @@ impl<E> FlightError<E> {
 }
 
 impl FlightError<Box<dyn Error + Send + Sync>> {
-    /// Makes a boxed error of it, for services whose own error is a boxed one, as below `tower`'s timeout.
+    /// Makes a boxed error of it, for services whose own error is a boxed one, as below `tower`'s
+    /// timeout.
     ///
     /// The inner service's error is the [`source`](Error::source) of the new one.
     ///

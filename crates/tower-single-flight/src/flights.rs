@@ -7,21 +7,16 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 
 use crate::FlightError;
+use crate::flight::{Flight, Outcome, Place};
 
-/// What a flight ends with; every waiter gets a clone of it.
-pub(crate) type Outcome<T, E> = Result<T, FlightError<E>>;
 /// Sees each result before anybody else does.
 pub(crate) type Hook<K, T, E> = Arc<dyn Fn(&K, Result<&T, &E>) + Send + Sync>;
-/// Says `None` until the flight has landed. The number of its receivers is the number of the waiters.
-type Sender<T, E> = watch::Sender<Option<Outcome<T, E>>>;
-pub(crate) type Receiver<T, E> = watch::Receiver<Option<Outcome<T, E>>>;
 
 /// The calls in the air, by key.
 pub(crate) struct Flights<K, T, E> {
-    in_air: Mutex<HashMap<K, Sender<T, E>>>,
+    in_air: Mutex<HashMap<K, Arc<Flight<T, E>>>>,
     max_waiters: usize,
     on_complete: Option<Hook<K, T, E>>,
 }
@@ -29,19 +24,19 @@ pub(crate) struct Flights<K, T, E> {
 /// What a caller has to do.
 pub(crate) enum Entry<K: Eq + Hash, T, E> {
     /// Wait.
-    Joins(Receiver<T, E>),
+    Joins(Place<T, E>),
     /// Start the call in `runtime`, hand it the `landing`, and wait.
-    Leads { receiver: Receiver<T, E>, runtime: Handle, landing: Landing<K, T, E> },
+    Leads { place: Place<T, E>, runtime: Handle, landing: Landing<K, T, E> },
     /// Go away.
     Refused(FlightError<E>),
 }
 
-/// Held by a flight. The key is in the air until the landing is completed or dropped.
+/// Held by a call. Its key is in the air until the landing is completed or dropped.
 pub(crate) struct Landing<K: Eq + Hash, T, E> {
     flights: Arc<Flights<K, T, E>>,
+    flight: Arc<Flight<T, E>>,
     /// Taken on landing.
     key: Option<K>,
-    sender: Sender<T, E>,
 }
 
 // === impl Flights ===
@@ -65,10 +60,10 @@ impl<K, T, E> Flights<K, T, E> {
         K: Eq + Hash + Clone,
     {
         let mut in_air = self.lock();
-        if let Some(sender) = in_air.get(&key) {
-            // Counting and joining are one step: receivers are only ever made under this lock.
-            return if sender.receiver_count() < self.max_waiters {
-                Entry::Joins(sender.subscribe())
+        if let Some(flight) = in_air.get(&key) {
+            // Places are only ever taken under this lock, so two callers cannot take the last one.
+            return if flight.waiters() < self.max_waiters {
+                Entry::Joins(flight.take_place())
             } else {
                 Entry::Refused(FlightError::TooManyWaiters)
             };
@@ -77,15 +72,17 @@ impl<K, T, E> Flights<K, T, E> {
         let Ok(runtime) = Handle::try_current() else {
             return Entry::Refused(FlightError::NoRuntime);
         };
-        let (sender, receiver) = watch::channel(None);
-        in_air.insert(key.clone(), sender.clone());
+        let flight = Arc::new(Flight::new());
+        let place = flight.take_place();
+        in_air.insert(key.clone(), Arc::clone(&flight));
         drop(in_air);
-        let landing = Landing { flights: Arc::clone(self), key: Some(key), sender };
-        Entry::Leads { receiver, runtime, landing }
+        let landing = Landing { flights: Arc::clone(self), flight, key: Some(key) };
+        Entry::Leads { place, runtime, landing }
     }
 
-    /// A panic under the lock can only come from the key's `Hash`, `Eq` or `Clone`, and leaves the map whole; poisoning says nothing.
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, Sender<T, E>>> {
+    /// A panic under the lock can only come from the key's `Hash`, `Eq` or `Clone`, and leaves the
+    /// map whole, so poisoning is passed over.
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Arc<Flight<T, E>>>> {
         self.in_air.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -113,18 +110,19 @@ impl<K: Eq + Hash, T, E> Landing<K, T, E> {
 
     fn land(&mut self, outcome: Outcome<T, E>) {
         let Some(key) = self.key.take() else { return };
-        // First the key is freed and then the outcome published: whoever has seen the outcome and calls again must not join
-        // the flight that it came from. Whoever joined under the lock is a receiver by now, and misses nothing.
+        // First the key is freed and then the outcome published: whoever has seen the outcome and
+        // calls again must not join the flight that it came from.
         let removed = self.flights.lock().remove_entry(&key);
-        // The lock is gone by now, so that no destructor of a key runs under it.
+        // The lock is released by now, so that no destructor of a key runs under it.
         drop(removed);
-        self.sender.send_replace(Some(outcome));
+        self.flight.publish(outcome);
     }
 }
 
 impl<K: Eq + Hash, T, E> Drop for Landing<K, T, E> {
-    /// A landing that is dropped in the air is either unwound by a panic of the call, or dropped by a runtime that ends. (A runtime that
-    /// is dropped by a thread that panics for reasons of its own is told as a panic, too: an error in any case.)
+    /// A landing that is dropped in the air is either unwound by a panic of the call, or dropped by
+    /// a runtime that ends. (If the thread that drops the runtime is itself unwinding, that is told
+    /// as a panic, too: an error in any case.)
     fn drop(&mut self) {
         self.land(Err(if std::thread::panicking() {
             FlightError::Panicked

@@ -8,14 +8,15 @@ use tower_layer::Layer;
 use crate::SingleFlight;
 use crate::flights::{Flights, Hook};
 
-/// How many callers may wait for one flight unless
-/// [`max_waiters`](SingleFlightLayer::max_waiters) says otherwise: 65,536.
+/// How many callers may wait for one flight unless [`max_waiters`](SingleFlightLayer::max_waiters)
+/// says otherwise: 65,536.
 pub const DEFAULT_MAX_WAITERS: usize = 65_536;
 
 /// Makes one call for all callers of a key that come while the call is in the air.
 ///
-/// `F` is the closure that takes the key `K` out of a request; `T` and `E` are the response and the error of the inner
-/// service, and are inferred from it. The laws are in the [crate's documentation](crate).
+/// `F` is the closure that takes the key `K` out of a request; `T` and `E` are the response and the
+/// error of the inner service, and are inferred from it. The laws are in the [crate's
+/// documentation](crate).
 ///
 /// Each service that the layer makes has flights of its own; the clones of that service share them.
 ///
@@ -40,8 +41,8 @@ pub struct SingleFlightLayer<F, K, T, E> {
 impl<F, K, T, E> SingleFlightLayer<F, K, T, E> {
     /// A layer that takes a request's key with `key`.
     ///
-    /// `key` runs in the caller, for every request. Two requests with one key get one answer, so it must hold everything that the
-    /// answer depends on.
+    /// `key` runs in the caller, for every request. Two requests with one key get one answer, so it
+    /// must hold everything that the answer depends on.
     pub const fn new<Req>(key: F) -> Self
     where
         F: Fn(&Req) -> K,
@@ -49,21 +50,26 @@ impl<F, K, T, E> SingleFlightLayer<F, K, T, E> {
         Self { key, max_waiters: DEFAULT_MAX_WAITERS, on_complete: None }
     }
 
-    /// How many callers may wait for one flight, counting the one that started it; by default [`DEFAULT_MAX_WAITERS`].
+    /// How many callers may wait for one flight, counting the one that started it; by default
+    /// [`DEFAULT_MAX_WAITERS`].
     ///
-    /// A caller beyond that is refused at once with [`FlightError::TooManyWaiters`](crate::FlightError::TooManyWaiters). A
-    /// call that is not in the air can always be started: with `0` or `1` no second caller may wait beside the first.
+    /// A caller beyond that is refused at once with
+    /// [`FlightError::TooManyWaiters`](crate::FlightError::TooManyWaiters). A call that is not in
+    /// the air can always be started: with `0` or `1` no second caller may wait beside the first.
     #[must_use]
     pub fn max_waiters(mut self, max_waiters: usize) -> Self {
         self.max_waiters = max_waiters;
         self
     }
 
-    /// Delivers each result inside its flight: before any caller sees it, before another call of its key can start, and even if
-    /// nobody waits any more. Only the last hook that was set is run.
+    /// Delivers each result inside its flight: before any caller sees it, before another call of
+    /// its key can start, and even if nobody waits any more. Only the last hook that was set is
+    /// run.
     ///
-    /// The hook is not run for a call that panicked or was lost with its runtime: there is no result. If the hook panics, the callers get
-    /// [`FlightError::Panicked`](crate::FlightError::Panicked). It must not block, since it runs on the runtime.
+    /// The hook is not run for a call that panicked or was lost with its runtime: there is no
+    /// result. If the hook panics, the callers get
+    /// [`FlightError::Panicked`](crate::FlightError::Panicked). It must not block, since it runs on
+    /// the runtime.
     #[must_use]
     pub fn on_complete<H>(mut self, hook: H) -> Self
     where

@@ -14,10 +14,12 @@ use crate::{DEFAULT_MAX_WAITERS, FlightError, ResponseFuture};
 
 /// Makes one call of `S` for all callers of a key that come while the call is in the air.
 ///
-/// A clone is cheap and shares the flights, so `flights.clone().call(request)` works through `&self`. The future that comes back borrows nothing.
+/// A clone is cheap and shares the flights, so `flights.clone().call(request)` works through
+/// `&self`. The future that comes back borrows nothing.
 ///
-/// Made by [`SingleFlightLayer`](crate::SingleFlightLayer), or with the defaults by [`SingleFlight::new`]. With a function for `F` the
-/// type can be written down, say in a struct: `SingleFlight<Fetch, fn(&Request) -> Key, Key, Token, Error>`.
+/// Made by [`SingleFlightLayer`](crate::SingleFlightLayer), or with the defaults by
+/// [`SingleFlight::new`]. With a function for `F` the type can be written down, say in a struct:
+/// `SingleFlight<Fetch, fn(&Request) -> Key, Key, Token, Error>`.
 pub struct SingleFlight<S, F, K, T, E> {
     inner: S,
     key: F,
@@ -25,8 +27,8 @@ pub struct SingleFlight<S, F, K, T, E> {
 }
 
 impl<S, F, K, T, E> SingleFlight<S, F, K, T, E> {
-    /// Single flight over `inner` by the key that `key` takes out of a request, with the defaults of
-    /// [`SingleFlightLayer`](crate::SingleFlightLayer).
+    /// Single flight over `inner`, by the key that `key` takes out of a request, with the defaults
+    /// of [`SingleFlightLayer`](crate::SingleFlightLayer).
     ///
     /// ```
     /// use std::convert::Infallible;
@@ -54,7 +56,8 @@ impl<S, F, K, T, E> SingleFlight<S, F, K, T, E> {
 
     /// Whether a call of this key is in the air at this moment.
     ///
-    /// It still is while `on_complete` runs, and no longer is when the callers see the result.
+    /// It still is while `on_complete` runs, and no longer is when the callers see the result. Other
+    /// threads start and land calls all the time, so this is a hint and not a promise.
     pub fn is_in_flight<Q>(&self, key: &Q) -> bool
     where
         K: Borrow<Q> + Eq + Hash,
@@ -93,41 +96,47 @@ where
     type Error = FlightError<S::Error>;
     type Future = ResponseFuture<S::Response, S::Error>;
 
-    /// Always ready: most calls join a flight and need nothing of the inner service, and the flight that does makes
-    /// its own clone ready.
+    /// Always ready: most calls join a flight and need nothing of the inner service, and the flight
+    /// that does makes its own clone ready.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
 
-    /// Joins the flight of the request's key, or starts it. Both happen here, before the future is first polled.
+    /// Joins the flight of the request's key, or starts it. Both happen here, before the future is
+    /// first polled.
     fn call(&mut self, request: Req) -> Self::Future {
         let key = (self.key)(&request);
         match self.flights.enter(key) {
             Entry::Refused(error) => ResponseFuture::refused(error),
-            Entry::Joins(receiver) => ResponseFuture::waiting(receiver),
-            Entry::Leads { receiver, runtime, landing } => {
-                // No lock is held here: a runtime that is shut down drops the task, and with it the landing, inside `spawn`.
-                // The handle of the task is let go, which detaches it.
+            Entry::Joins(place) => ResponseFuture::waiting(place),
+            Entry::Leads { place, runtime, landing } => {
+                // No lock is held here: a runtime that is shut down drops the task, and with it the
+                // landing, inside `spawn`. The handle of the task is let go, which detaches it.
                 runtime.spawn(fly(landing, self.inner.clone(), request));
-                ResponseFuture::waiting(receiver)
+                ResponseFuture::waiting(place)
             }
         }
     }
 }
 
-/// The flight. Parameters are dropped from the last to the first, so a flight that is cut short has dropped its call before the
-/// landing frees the key: never are two calls of one key in the air.
-async fn fly<S, Req, K>(landing: Landing<K, S::Response, S::Error>, mut inner: S, request: Req)
+/// The flight. The landing is held round the whole of the call, so that a call cut short is gone
+/// before its key is free: never are two calls of one key in the air.
+async fn fly<S, Req, K>(landing: Landing<K, S::Response, S::Error>, inner: S, request: Req)
 where
     S: Service<Req>,
     K: Eq + Hash,
 {
-    // A clone is not ready because its original was, so this one is made ready here.
-    let result = match poll_fn(|cx| inner.poll_ready(cx)).await {
-        Ok(()) => inner.call(request).await,
-        Err(error) => Err(error),
-    };
+    let result = oneshot(inner, request).await;
     landing.complete(result);
+}
+
+/// A clone is not ready because its original was, so it is made ready before it is called.
+async fn oneshot<S, Req>(mut inner: S, request: Req) -> Result<S::Response, S::Error>
+where
+    S: Service<Req>,
+{
+    poll_fn(|cx| inner.poll_ready(cx)).await?;
+    inner.call(request).await
 }
 
 // Derived, it would ask for `K: Clone`, `T: Clone` and `E: Clone`.
