@@ -49,6 +49,8 @@ pub enum InvalidToken {
     BadSignature,
     /// The token is valid, but its claims do not fit the type that the application asked for.
     UnfitClaims,
+    /// Its issuer has ended it before its time: revoked, logged out, or forgotten (RFC 7662 section 2.2).
+    Inactive,
 }
 
 impl InvalidToken {
@@ -77,6 +79,7 @@ impl InvalidToken {
             Self::AmbiguousKey => "ambiguous_key",
             Self::BadSignature => "bad_signature",
             Self::UnfitClaims => "unfit_claims",
+            Self::Inactive => "inactive",
         }
     }
 }
@@ -111,6 +114,7 @@ impl fmt::Display for InvalidToken {
             Self::AmbiguousKey => "the token does not say which key signed it",
             Self::BadSignature => "the signature is wrong",
             Self::UnfitClaims => "the claims do not have the expected form",
+            Self::Inactive => "the token is not active any more",
         };
         f.write_str(text)
     }

@@ -62,3 +62,8 @@ pub use jwt::{Jwt, JwtBuilder, JwtIssuer};
 pub use rejection::{MalformedRequest, Rejection};
 pub use require::{RequireToken, RequireTokenLayer, ResponseFuture};
 pub use scope::{RequireScope, RequireScopeLayer, ScopeResponseFuture};
+
+// What the signatures here are made of, so that a program needs no second crate to write them down.
+pub use tower_oauth_core::{BuildError, Clock, Error, ErrorKind, Scopes, SystemClock};
+pub use tower_oauth_endpoint::HttpClient;
+pub use tower_oauth_jose::{Algorithm, InvalidToken, KeySet, SkippedKey, StandardClaims};

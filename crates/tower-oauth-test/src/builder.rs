@@ -19,6 +19,7 @@ pub struct ScriptedIssuerBuilder {
     clock: Arc<dyn Clock>,
     algorithm: Algorithm,
     config: Config,
+    token_life: Duration,
 }
 
 impl ScriptedIssuerBuilder {
@@ -31,13 +32,13 @@ impl ScriptedIssuerBuilder {
             algorithm: Algorithm::Es256,
             config: Config {
                 audience: "https://resource.test".into(),
-                token_life: Duration::from_secs(3600),
                 granted_scope: None,
                 extra_claims: Map::new(),
                 opaque: false,
                 jwks_cache_control: Some("public, max-age=600".into()),
                 metadata: Map::new(),
             },
+            token_life: Duration::from_secs(3600),
         }
     }
 
@@ -73,9 +74,10 @@ impl ScriptedIssuerBuilder {
         self
     }
 
-    /// How long a token lives. Default: one hour.
+    /// How long a token lives. Default: one hour;
+    /// [`set_token_life`](ScriptedIssuer::set_token_life) changes it later.
     pub fn token_life(mut self, life: Duration) -> Self {
-        self.config.token_life = life;
+        self.token_life = life;
         self
     }
 
@@ -143,6 +145,7 @@ impl ScriptedIssuerBuilder {
             fixed,
             self.clients,
             key,
+            self.token_life,
         )))
     }
 }

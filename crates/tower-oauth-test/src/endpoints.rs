@@ -74,7 +74,7 @@ fn token(shared: &Shared, request: &ReceivedRequest) -> Result<Value, Refused> {
     let mut answer = json!({
         "access_token": shared.issue(&TokenSpec::new(), claims),
         "token_type": "Bearer",
-        "expires_in": shared.config.token_life.as_secs(),
+        "expires_in": shared.token_life().as_secs(),
     });
     if let (Some(members), Some(scope)) = (answer.as_object_mut(), scope) {
         members.insert("scope".into(), scope.into());

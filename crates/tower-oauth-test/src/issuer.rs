@@ -2,6 +2,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde_json::Value;
 use tower_oauth_core::Secret;
@@ -167,6 +168,11 @@ impl ScriptedIssuer {
     /// Forgets every token, as a restart without storage does. The keys stay.
     pub fn restart(&self) {
         self.0.with(|state| state.alive.clear());
+    }
+
+    /// Tokens that are issued from now on live so long. In whole seconds.
+    pub fn set_token_life(&self, life: Duration) {
+        self.0.with(|state| state.token_life = life);
     }
 
     /// Changes the keys; a new one is of the algorithm of the current one.

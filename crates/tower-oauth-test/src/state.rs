@@ -21,7 +21,6 @@ pub(crate) type Claims = Map<String, Value>;
 /// What the builder has fixed.
 pub(crate) struct Config {
     pub(crate) audience: String,
-    pub(crate) token_life: Duration,
     pub(crate) granted_scope: Option<String>,
     pub(crate) extra_claims: Claims,
     pub(crate) opaque: bool,
@@ -49,6 +48,7 @@ pub(crate) struct State {
     pub(crate) clients: HashMap<String, Secret>,
     pub(crate) keys: KeyRing,
     pub(crate) alive: HashMap<String, Claims>,
+    pub(crate) token_life: Duration,
     pub(crate) scripts: PerEndpoint<Script>,
     pub(crate) last: PerEndpoint<Option<ReceivedRequest>>,
     pub(crate) dark: bool,
@@ -77,6 +77,7 @@ impl Shared {
         issuer_is_fixed: bool,
         clients: HashMap<String, Secret>,
         key: SigningKey,
+        token_life: Duration,
     ) -> Self {
         let base = issuer.trim_end_matches('/').to_owned();
         let path = base.parse::<Uri>().map_or_else(|_| String::new(), |uri| uri.path().to_owned());
@@ -94,6 +95,7 @@ impl Shared {
                 clients,
                 keys: KeyRing::new(key),
                 alive: HashMap::new(),
+                token_life,
                 scripts: PerEndpoint::default(),
                 last: PerEndpoint::default(),
                 dark: false,
@@ -110,6 +112,10 @@ impl Shared {
     pub(crate) fn begin(self: &Arc<Self>, endpoint: Endpoint) -> Flight {
         self.meters.of(endpoint).begin();
         Flight { shared: Arc::clone(self), endpoint }
+    }
+
+    pub(crate) fn token_life(&self) -> Duration {
+        self.with(|state| state.token_life)
     }
 
     /// The claims of a token that this issuer has issued, not forgotten, and that has not expired.
@@ -130,7 +136,7 @@ impl Shared {
         claims.insert("client_id".into(), client.into());
         claims.insert("aud".into(), audience);
         claims.insert("iat".into(), now.into());
-        let exp = now.saturating_add_unsigned(self.config.token_life.as_secs());
+        let exp = now.saturating_add_unsigned(self.token_life().as_secs());
         claims.insert("exp".into(), exp.into());
         claims.insert("jti".into(), base64url(&random_bytes(16)).into());
         if let Some(scope) = scope {

@@ -18,7 +18,7 @@ use self::snapshot::Snapshot;
 use self::store::Store;
 
 pub use self::builder::JwksBuilder;
-pub(crate) use self::store::{Landed, Wait};
+pub(crate) use self::store::{Landed, Next, Wait};
 
 /// The keys of one issuer (its JWK Set, RFC 7517 §5), kept fresh.
 ///
@@ -109,6 +109,11 @@ impl Peek {
     pub(crate) fn keys(&self) -> Option<&KeySet> {
         self.snapshot.as_deref().filter(|_| self.serves).map(Snapshot::keys)
     }
+
+    /// The fetch that the keys come from.
+    pub(crate) fn seq(&self) -> u64 {
+        self.snapshot.as_deref().map_or(0, |snapshot| snapshot.seq)
+    }
 }
 
 impl Jwks {
@@ -150,14 +155,15 @@ impl Jwks {
     /// answered at once with the last failure.
     pub async fn warm(&self) -> Result<(), Error> {
         let Keys::Fetched(store) = &self.0.keys else { return Ok(()) };
-        // Twice, since the flight that is joined may be lost with its runtime.
-        for _ in 0..2 {
-            if self.peek().keys().is_some() {
-                return Ok(());
-            }
-            let wait = store
-                .first(None)
-                .map_err(|(cause, left)| Error::new(cause).with_retry_after(Some(left)))?;
+        // More than once, since the flight that is joined may be lost with its runtime.
+        for _ in 0..3 {
+            let wait = match store.first(None) {
+                Next::LookAgain => return Ok(()),
+                Next::Wait(wait) => wait,
+                Next::Refuse((cause, left)) => {
+                    return Err(Error::new(cause).with_retry_after(Some(left)));
+                }
+            };
             if let Landed::Failed(error) = store.landed(wait).await {
                 return Err(error);
             }
@@ -247,18 +253,18 @@ impl Jwks {
     }
 
     /// Waits for a first set; or why not, and when to come again. See [`Store::first`].
-    pub(crate) fn first(&self, asked: Option<u64>) -> Result<Wait, (ErrorKind, Duration)> {
+    pub(crate) fn first(&self, asked: Option<u64>) -> Next<(ErrorKind, Duration)> {
         match &self.0.keys {
-            Keys::Fixed(_) => Err((ErrorKind::NotRenewable, Duration::ZERO)),
+            Keys::Fixed(_) => Next::Refuse((ErrorKind::NotRenewable, Duration::ZERO)),
             Keys::Fetched(store) => store.first(asked),
         }
     }
 
     /// Waits for a missing key, if that makes sense now. See [`Store::miss`].
-    pub(crate) fn miss(&self, kid: Option<&str>, asked: Option<u64>) -> Option<Wait> {
+    pub(crate) fn miss(&self, kid: Option<&str>, seen: u64, asked: Option<u64>) -> Next<()> {
         match &self.0.keys {
-            Keys::Fixed(_) => None,
-            Keys::Fetched(store) => store.miss(kid, asked),
+            Keys::Fixed(_) => Next::Refuse(()),
+            Keys::Fetched(store) => store.miss(kid, seen, asked),
         }
     }
 

@@ -61,6 +61,16 @@ pub(crate) struct Wait {
     response: ResponseFuture<Fetched, Failed>,
 }
 
+/// What to do for a token whose key is not there.
+pub(crate) enum Next<N> {
+    /// The set has changed since it was looked at.
+    LookAgain,
+    /// A fetch is in the air.
+    Wait(Wait),
+    /// There is none, and will be none for this token.
+    Refuse(N),
+}
+
 /// What came of waiting.
 #[derive(Debug)]
 pub(crate) enum Landed {
@@ -112,40 +122,53 @@ impl Store {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
-        if !self.flight.is_in_flight(&()) && gate.refresh.spend(now) {
+        // Asked again, since a refresh may have landed between the look and the gate.
+        let is_due = self.load().as_deref().is_some_and(|snapshot| snapshot.is_due(now));
+        if is_due && !self.flight.is_in_flight(&()) && gate.refresh.spend(now) {
             drop(self.lead(&mut gate, Why::Refresh));
         }
     }
 
     /// Waits for the first set; or tells why not to, and for how long.
-    pub(super) fn first(&self, asked: Option<u64>) -> Result<Wait, (ErrorKind, Duration)> {
+    pub(super) fn first(&self, asked: Option<u64>) -> Next<(ErrorKind, Duration)> {
         let now = self.now();
         let mut gate = self.shared.gate();
+        if self.shared.serves(now) {
+            return Next::LookAgain;
+        }
         let asked = asked.unwrap_or(gate.started);
         if self.flight.is_in_flight(&()) {
-            Ok(self.join(&gate, asked))
+            Next::Wait(self.join(&gate, asked))
         } else if gate.first.spend(now) {
-            Ok(self.wait(&mut gate, asked, Why::First))
+            Next::Wait(self.wait(&mut gate, asked, Why::First))
         } else {
             let cause = gate.last_error.unwrap_or(ErrorKind::Lost);
-            Err((cause, gate.first.left(now)))
+            Next::Refuse((cause, gate.first.left(now)))
         }
     }
 
-    /// Waits for a set that has the missing key, if a fetch is in the air or in the budget.
-    pub(super) fn miss(&self, kid: Option<&str>, asked: Option<u64>) -> Option<Wait> {
+    /// Waits for a set that has the key which the set of the fetch `seen` has not, if a fetch is in
+    /// the air or in the budget.
+    pub(super) fn miss(&self, kid: Option<&str>, seen: u64, asked: Option<u64>) -> Next<()> {
         let now = self.now();
         let mut gate = self.shared.gate();
+        // Sets change under the gate: what was not there a moment ago may be there now, and to ask
+        // the limiter for it would refuse somebody whose key is at hand.
+        if self.load().as_deref().is_none_or(|snapshot| snapshot.seq != seen) {
+            return Next::LookAgain;
+        }
         let asked = asked.unwrap_or(gate.started);
         if self.flight.is_in_flight(&()) {
             gate.misses.note(now);
-            return Some(self.join(&gate, asked));
+            return Next::Wait(self.join(&gate, asked));
         }
         if gate.absent.holds(kid.unwrap_or(NO_KID), now) {
-            return None;
+            return Next::Refuse(());
         }
-        let spent = gate.misses.spend(now)?;
-        Some(self.wait(&mut gate, asked, Why::Miss(spent)))
+        match gate.misses.spend(now) {
+            Some(spent) => Next::Wait(self.wait(&mut gate, asked, Why::Miss(spent))),
+            None => Next::Refuse(()),
+        }
     }
 
     /// The key was looked for in a set from after the question, and is not there.
@@ -241,6 +264,10 @@ impl Shared {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn serves(&self, now: Instant) -> bool {
+        self.snapshot.load().as_deref().is_some_and(|snapshot| snapshot.serves(now))
+    }
+
     /// Runs inside the flight: what is stored here is stored before anybody who waits looks again.
     fn land(&self, result: Result<&Fetched, &Failed>) {
         match result {
@@ -272,6 +299,10 @@ impl Shared {
         let diff = before.map_or(&nothing, Snapshot::keys).diff(keys);
         if !diff.is_empty() {
             gate.absent.forget();
+            // Tokens of the keys that are gone are still about. This set has just been asked.
+            for kid in diff.removed().iter().chain(diff.changed()) {
+                gate.absent.insert(kid, now);
+            }
         }
         let is_news = !diff.added().is_empty() || !diff.changed().is_empty();
         if is_news && matches!(fetched.why, Why::Miss(_)) {
@@ -297,7 +328,7 @@ impl Shared {
         gate.in_air = None;
         gate.last_error = Some(failed.error.kind());
         let asked = failed.error.retry_after();
-        let serves = self.snapshot.load().as_deref().is_some_and(|snapshot| snapshot.serves(now));
+        let serves = self.serves(now);
         match failed.why {
             Why::Miss(spent) => gate.misses.failed(spent, now, asked),
             Why::First | Why::Refresh | Why::Manual | Why::Join if serves => {
@@ -347,5 +378,73 @@ const fn name(why: Why) -> &'static str {
         Why::Miss(_) => "miss",
         Why::Manual => "manual",
         Why::Join => "join",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use tower_oauth_core::{EndpointUri, SystemClock};
+    use tower_oauth_endpoint::HttpClient;
+    use tower_oauth_jose::NoKey;
+
+    use super::*;
+    use crate::jwks::fetch::Source;
+
+    const ED25519: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+
+    fn set(kid: &str) -> Answer {
+        let keys = KeySet::from_jwks(format!(
+            r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"{kid}","x":"{ED25519}"}}]}}"#
+        ));
+        Answer::Set { keys: Arc::new(keys.unwrap()), etag: None, fresh_for: None }
+    }
+
+    fn store() -> Store {
+        let http = HttpClient::new(tower::service_fn(|_: http::Request<Full<Bytes>>| async {
+            Ok::<_, Infallible>(http::Response::new(Full::new(Bytes::new())))
+        }));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let source = Source::Uri(EndpointUri::parse("https://idp.example/jwks").unwrap());
+        let fetcher = Fetcher::new(source, http, Arc::clone(&clock));
+        Store::new(fetcher, clock, Duration::ZERO)
+    }
+
+    #[test]
+    fn case_09_an_answer_that_was_overtaken_does_not_bring_a_withdrawn_key_back() {
+        use tower_oauth_jose::Algorithm::EdDSA;
+        let store = store();
+        let land = |seq, answer| {
+            store.shared.land(Ok(&Fetched { seq, why: Why::Refresh, answer }));
+        };
+        land(2, set("new"));
+        land(1, set("old"));
+        land(1, Answer::Same { fresh_for: Some(Duration::MAX) });
+        let snapshot = store.load();
+        let snapshot = snapshot.as_deref().unwrap();
+        assert!(snapshot.keys().candidates(Some("new"), EdDSA).is_ok());
+        let old = snapshot.keys().candidates(Some("old"), EdDSA);
+        assert_eq!(old.unwrap_err(), NoKey::UnknownKid);
+        assert_eq!((snapshot.seq, snapshot.generation), (2, 1));
+    }
+
+    #[test]
+    fn case_18_a_set_that_is_only_written_otherwise_is_no_change() {
+        let store = store();
+        for seq in 1..4 {
+            store.shared.land(Ok(&Fetched { seq, why: Why::Refresh, answer: set("a") }));
+        }
+        assert_eq!(store.load().as_deref().unwrap().generation, 1);
+    }
+
+    #[tokio::test]
+    async fn who_wants_to_join_a_fetch_that_has_landed_sets_no_other_off() {
+        let store = store();
+        let wait = store.join(&store.shared.gate(), 0);
+        assert!(matches!(store.landed(wait).await, Landed::Nothing));
+        assert!(store.load().is_none() && store.last_error().is_none());
     }
 }

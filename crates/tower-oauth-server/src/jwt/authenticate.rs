@@ -4,32 +4,32 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tower_oauth_core::{ErrorKind, Scopes};
-use tower_oauth_jose::{
-    Checked, InvalidToken, KeySet, StandardClaims, Thumbprint, Unproven, Unverified, Verified,
-};
+use tower_oauth_jose::{Checked, InvalidToken, StandardClaims, Thumbprint, Unverified, Verified};
 
 use super::Jwt;
-use crate::jwks::{Landed, Wait};
+use crate::jwks::{Landed, Next, Wait};
 use crate::{Authenticate, Caller, Presented, Principal, Rejection, Verdict};
 
-/// How often a token is looked at again: the first set, a set from before the question, one from
-/// after it, and once more should a flight be lost.
-const ROUNDS: usize = 4;
+/// How often a token is looked at: the first set, one from before the question, one from after it,
+/// and more should flights be lost, or sets change while they are looked at.
+const LOOKS: usize = 6;
 /// The shortest time after which a client is asked to come again.
 const SOON: Duration = Duration::from_secs(1);
 
 /// Why a token was not proven, and by which keys.
 struct Doubt {
     reason: InvalidToken,
+    /// The fetch that the keys came from.
+    seen: u64,
     /// The material under the token's key id.
     tried: Vec<Thumbprint>,
 }
 
 /// What one look at the keys says.
-enum Look {
+enum Look<'t> {
     Proven(Verified),
-    Doubtful(Checked<'static>, Doubt),
-    NoKeys(Checked<'static>),
+    Doubtful(Checked<'t>, Doubt),
+    NoKeys(Checked<'t>),
 }
 
 impl<C: Send + Sync + 'static> Authenticate for Jwt<C> {
@@ -38,37 +38,35 @@ impl<C: Send + Sync + 'static> Authenticate for Jwt<C> {
     fn authenticate(&self, presented: Presented<'_>) -> Verdict<C> {
         let checked = Unverified::parse(presented.token)
             .and_then(|token| token.check(&self.0.rules, self.wall_clock()));
-        let checked = match checked {
+        let mut checked = match checked {
             Ok(checked) => checked,
             Err(reason) => return Verdict::Now(Err(Rejection::Invalid(reason))),
         };
-        let peek = self.0.jwks.peek();
-        let Some(keys) = peek.keys() else {
-            return match self.0.jwks.first(None) {
-                Ok(wait) => {
-                    let settle = self.clone().settle(checked.into_owned(), None, wait);
-                    Verdict::Later(Box::pin(settle))
+        let mut doubt = None;
+        for _ in 0..LOOKS {
+            let next = match self.look(checked, doubt.take()) {
+                Look::Proven(verified) => return Verdict::Now(self.accept(verified)),
+                Look::Doubtful(token, found) => {
+                    let refusal = Rejection::Invalid(found.reason);
+                    let next = self.miss(&token, &found, None, refusal);
+                    (checked, doubt) = (token, Some(found));
+                    next
                 }
-                Err((cause, left)) => Verdict::Now(Err(unavailable(cause, Some(left)))),
+                Look::NoKeys(token) => {
+                    checked = token;
+                    self.first(None)
+                }
             };
-        };
-        let unproven = match checked.verify_by(keys) {
-            Ok(verified) => return Verdict::Now(self.accept(verified)),
-            Err(unproven) => unproven,
-        };
-        let reason = unproven.reason();
-        if !newer_keys_may_help(reason) {
-            return Verdict::Now(Err(Rejection::Invalid(reason)));
-        }
-        let checked = unproven.into_checked();
-        match self.0.jwks.miss(checked.kid(), None) {
-            Some(wait) => {
-                let doubt = Doubt::new(reason, &checked, keys);
-                let settle = self.clone().settle(checked.into_owned(), Some(doubt), wait);
-                Verdict::Later(Box::pin(settle))
+            match next {
+                Next::LookAgain => {}
+                Next::Refuse(rejection) => return Verdict::Now(Err(rejection)),
+                Next::Wait(wait) => {
+                    let settle = self.clone().settle(checked.into_owned(), doubt, wait);
+                    return Verdict::Later(Box::pin(settle));
+                }
             }
-            None => Verdict::Now(Err(Rejection::Invalid(reason))),
         }
+        Verdict::Now(Err(undecided(doubt)))
     }
 }
 
@@ -78,48 +76,71 @@ impl<C> Jwt<C> {
         self,
         mut checked: Checked<'static>,
         mut doubt: Option<Doubt>,
-        mut wait: Wait,
+        wait: Wait,
     ) -> Result<Caller<C>, Rejection> {
-        let jwks = &self.0.jwks;
-        let asked = wait.asked;
-        for _ in 0..ROUNDS {
-            let landed = jwks.landed(wait).await;
-            match self.look(checked, doubt.take()) {
+        let asked = Some(wait.asked);
+        let mut wait = Some(wait);
+        for _ in 0..LOOKS {
+            let landed = match wait.take() {
+                Some(wait) => self.0.jwks.landed(wait).await,
+                None => Landed::Nothing,
+            };
+            let next = match self.look(checked, doubt.take()) {
                 Look::Proven(verified) => return self.accept_late(verified),
                 Look::Doubtful(token, found) => {
-                    let reason = found.reason;
-                    if !newer_keys_may_help(reason) {
-                        return Err(Rejection::Invalid(reason));
-                    }
-                    if matches!(landed, Landed::Answered) {
-                        jwks.absent(token.kid());
-                        return Err(Rejection::Invalid(reason));
+                    let refusal = Rejection::Invalid(found.reason);
+                    if matches!(landed, Landed::Answered) && newer_keys_may_help(found.reason) {
+                        self.0.jwks.absent(token.kid());
+                        return Err(refusal);
                     }
                     // The set may be from before the token's key, so that it is no answer yet.
-                    match jwks.miss(token.kid(), Some(asked)) {
-                        Some(next) => wait = next,
-                        None => return Err(Rejection::Invalid(reason)),
-                    }
+                    let next = self.miss(&token, &found, asked, refusal);
                     (checked, doubt) = (token, Some(found));
+                    next
                 }
                 Look::NoKeys(token) => {
                     if let Landed::Failed(error) = landed {
                         return Err(unavailable(error.kind(), error.retry_after()));
                     }
-                    wait = jwks
-                        .first(Some(asked))
-                        .map_err(|(cause, left)| unavailable(cause, Some(left)))?;
                     checked = token;
+                    self.first(asked)
                 }
+            };
+            match next {
+                Next::LookAgain => {}
+                Next::Refuse(rejection) => return Err(rejection),
+                Next::Wait(next) => wait = Some(next),
             }
         }
-        Err(match doubt {
-            Some(doubt) => Rejection::Invalid(doubt.reason),
-            None => unavailable(ErrorKind::Lost, None),
-        })
+        Err(undecided(doubt))
     }
 
-    fn look(&self, checked: Checked<'static>, doubt: Option<Doubt>) -> Look {
+    fn miss(
+        &self,
+        token: &Checked<'_>,
+        doubt: &Doubt,
+        asked: Option<u64>,
+        refusal: Rejection,
+    ) -> Next<Rejection> {
+        if !newer_keys_may_help(doubt.reason) {
+            return Next::Refuse(refusal);
+        }
+        match self.0.jwks.miss(token.kid(), doubt.seen, asked) {
+            Next::LookAgain => Next::LookAgain,
+            Next::Wait(wait) => Next::Wait(wait),
+            Next::Refuse(()) => Next::Refuse(refusal),
+        }
+    }
+
+    fn first(&self, asked: Option<u64>) -> Next<Rejection> {
+        match self.0.jwks.first(asked) {
+            Next::LookAgain => Next::LookAgain,
+            Next::Wait(wait) => Next::Wait(wait),
+            Next::Refuse((cause, left)) => Next::Refuse(unavailable(cause, Some(left))),
+        }
+    }
+
+    fn look<'t>(&self, checked: Checked<'t>, doubt: Option<Doubt>) -> Look<'t> {
         let peek = self.0.jwks.peek();
         let Some(keys) = peek.keys() else {
             return Look::NoKeys(checked);
@@ -128,15 +149,15 @@ impl<C> Jwt<C> {
         if let Some(doubt) = doubt {
             let signed_badly = doubt.reason == InvalidToken::BadSignature;
             if signed_badly && doubt.tried == keys.thumbprints(checked.kid()) {
-                return Look::Doubtful(checked, doubt);
+                return Look::Doubtful(checked, Doubt { seen: peek.seq(), ..doubt });
             }
         }
         match checked.verify_by(keys) {
             Ok(verified) => Look::Proven(verified),
             Err(unproven) => {
-                let (reason, checked) = (unproven.reason(), Unproven::into_checked(unproven));
-                let doubt = Doubt::new(reason, &checked, keys);
-                Look::Doubtful(checked, doubt)
+                let (reason, checked) = (unproven.reason(), unproven.into_checked());
+                let tried = keys.thumbprints(checked.kid());
+                Look::Doubtful(checked, Doubt { reason, seen: peek.seq(), tried })
             }
         }
     }
@@ -163,18 +184,20 @@ impl<C> Jwt<C> {
     }
 }
 
-impl Doubt {
-    fn new(reason: InvalidToken, checked: &Checked<'_>, keys: &KeySet) -> Self {
-        Self { reason, tried: keys.thumbprints(checked.kid()) }
-    }
-}
-
 /// Whether the issuer may have put another key in place.
 fn newer_keys_may_help(reason: InvalidToken) -> bool {
     matches!(
         reason,
         InvalidToken::UnknownKey | InvalidToken::KeyMismatch | InvalidToken::BadSignature
     )
+}
+
+/// Sets came and went while they were looked at, or their flights were lost.
+fn undecided(doubt: Option<Doubt>) -> Rejection {
+    match doubt {
+        Some(doubt) => Rejection::Invalid(doubt.reason),
+        None => unavailable(ErrorKind::Lost, None),
+    }
 }
 
 fn unavailable(cause: ErrorKind, left: Option<Duration>) -> Rejection {

@@ -159,8 +159,8 @@ impl<C> JwtBuilder<C> {
     }
 
     /// Takes the time from this clock.
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.options.clock = clock;
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.options.clock = Arc::new(clock);
         self
     }
 

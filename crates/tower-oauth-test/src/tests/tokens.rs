@@ -171,6 +171,17 @@ async fn a_token_is_dead_on_its_exp() {
 }
 
 #[tokio::test]
+async fn the_life_of_tokens_can_change_and_those_that_are_about_keep_theirs() {
+    let clock = ManualClock::at(NOW);
+    let issuer = ScriptedIssuer::builder().clock(clock.clone()).build().unwrap();
+    let long = issuer.mint(TokenSpec::new());
+    issuer.set_token_life(Duration::from_secs(16));
+    let short = issuer.mint(TokenSpec::new());
+    clock.advance(Duration::from_secs(16));
+    assert_eq!((issuer.is_active(&long), issuer.is_active(&short)), (true, false));
+}
+
+#[tokio::test]
 async fn the_secret_of_a_client_can_change() {
     let issuer = issuer();
     issuer.register_client("orders", "n3w");
