@@ -57,13 +57,16 @@ where
 
     fn call(&mut self, issuer: Issuer) -> Self::Future {
         let mut endpoint = self.endpoint.clone();
+        let deadline = endpoint.deadline();
         Box::pin(async move {
             let uris = issuer.metadata_uris().map_err(|error| {
                 Error::new(ErrorKind::Configuration("the issuer is not usable")).with_source(error)
             })?;
             let mut last = Error::from(ErrorKind::Configuration("the issuer has no metadata"));
             for uri in uris {
-                poll_fn(|cx| endpoint.poll_ready(cx)).await?;
+                // Tower leaves the wait for readiness to the caller, so the caller limits it.
+                let ready = poll_fn(|cx| endpoint.poll_ready(cx));
+                tokio::time::timeout(deadline, ready).await.map_err(|_| ErrorKind::Timeout)??;
                 let request = MetadataRequest { issuer: issuer.clone(), uri };
                 match endpoint.call(request).await {
                     Ok(metadata) => return Ok(metadata),

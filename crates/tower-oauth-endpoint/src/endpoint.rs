@@ -58,6 +58,10 @@ impl<C, H> Endpoint<C, H> {
         self.deadline = deadline;
         self
     }
+
+    pub(crate) const fn deadline(&self) -> Duration {
+        self.deadline
+    }
 }
 
 impl<C, H, B> Service<C::Request> for Endpoint<C, H>
@@ -129,23 +133,32 @@ where
     Ok(Response::from_parts(parts, whole.freeze()))
 }
 
+/// Names of query parameters that would carry a secret into logs and histories (RFC 9700 §4.3.2).
+const SECRETS: [&str; 7] = [
+    "access_token",
+    "assertion",
+    "client_assertion",
+    "client_secret",
+    "password",
+    "refresh_token",
+    "token",
+];
+
 /// Holds also for a codec that was written elsewhere.
 fn check(uri: &Uri) -> Result<(), Error> {
-    let insecure = |error| {
-        Error::new(ErrorKind::Configuration("the endpoint is not secure")).with_source(error)
-    };
-    EndpointUri::parse(&uri.to_string()).map_err(insecure)?;
-    let names_secret = uri.query().unwrap_or_default().split('&').any(|pair| {
-        let name = pair.split('=').next().unwrap_or_default();
-        matches!(
-            name,
-            "access_token" | "client_secret" | "client_assertion" | "refresh_token" | "token"
-        )
-    });
-    if names_secret {
-        return Err(ErrorKind::Configuration("a secret in the query of an endpoint").into());
+    let refuse = |why| Err(ErrorKind::Configuration(why).into());
+    // What may be a secret is looked for first: the last refusal shows the URI.
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return refuse("user info in the URI of an endpoint");
     }
-    Ok(())
+    let query = uri.query().unwrap_or_default();
+    let mut names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+    if names.any(|name| SECRETS.iter().any(|secret| name.eq_ignore_ascii_case(secret))) {
+        return refuse("a secret in the query of an endpoint");
+    }
+    EndpointUri::parse(&uri.to_string()).map(drop).map_err(|error| {
+        Error::new(ErrorKind::Configuration("the endpoint is not secure")).with_source(error)
+    })
 }
 
 fn transport(error: impl Into<BoxError>) -> Error {

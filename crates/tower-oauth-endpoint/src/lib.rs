@@ -18,6 +18,7 @@
 mod discovery;
 mod endpoint;
 mod http_client;
+mod locator;
 mod shared_service;
 #[cfg(feature = "transport")]
 mod transport;
@@ -25,4 +26,5 @@ mod transport;
 pub use discovery::Discovery;
 pub use endpoint::Endpoint;
 pub use http_client::{BoxError, HttpClient};
+pub use locator::Locator;
 pub use shared_service::SharedService;

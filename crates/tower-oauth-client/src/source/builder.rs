@@ -2,15 +2,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tower_oauth_core::codec::{ClientAuth, Grant, MetadataCodec, TokenRequest, TokenResponse};
+use tower_oauth_core::codec::{
+    ClientAuth, Grant, Metadata, MetadataCodec, TokenRequest, TokenResponse,
+};
 use tower_oauth_core::{
     BuildError, Clock, EndpointUri, Error, Issuer, Scopes, Secret, SystemClock,
 };
-use tower_oauth_endpoint::{Endpoint, HttpClient};
+use tower_oauth_endpoint::{Discovery, Endpoint, HttpClient, Locator};
 use tower_service::Service;
 
 use super::TokenCache;
-use super::edge::{Address, TokenEdge};
+use super::edge::TokenEdge;
 use super::exchange::TokenService;
 
 /// How the client authenticates at the token endpoint, by the names of RFC 7591 §2.
@@ -177,24 +179,29 @@ impl TokenCacheBuilder {
             Some(Place::Endpoint(uri)) => {
                 let uri =
                     EndpointUri::parse(uri).map_err(|error| error.with_option("token_endpoint"))?;
-                TokenService::new(self.edge(Address::Fixed(uri))?)
+                let http = self.http_or_default()?;
+                TokenService::new(self.edge(Locator::fixed(uri), http)?)
             }
             Some(Place::Issuer(issuer)) => {
-                let codec = self
-                    .trusted_hosts
-                    .iter()
-                    .fold(MetadataCodec::new(), |codec, host| codec.trust_host(host));
-                TokenService::new(self.edge(Address::Discovered {
-                    issuer: Issuer::parse(issuer)?,
-                    codec,
-                    found: Arc::default(),
-                })?)
+                let http = self.http_or_default()?;
+                let locator = self.discovered(Issuer::parse(issuer)?, &http);
+                TokenService::new(self.edge(locator, http)?)
             }
         };
         Ok(TokenCache::new(service, request, clock))
     }
 
-    fn edge(&self, address: Address) -> Result<TokenEdge, BuildError> {
+    fn discovered(&self, issuer: Issuer, http: &HttpClient) -> Locator {
+        let codec = self
+            .trusted_hosts
+            .iter()
+            .fold(MetadataCodec::new(), |codec, host| codec.trust_host(host));
+        let discovery = Discovery::new(codec, http.clone()).with_deadline(self.deadline);
+        let pick = |metadata: &Metadata| metadata.token_endpoint.clone();
+        Locator::discovered(issuer, discovery, pick, Arc::clone(&self.clock))
+    }
+
+    fn edge(&self, locator: Locator, http: HttpClient) -> Result<TokenEdge, BuildError> {
         let Some((id, secret)) = self.client.clone() else {
             return Err(BuildError::new("client_credentials", "", "are not set"));
         };
@@ -202,14 +209,13 @@ impl TokenCacheBuilder {
             return Err(BuildError::new("client_credentials", "", "the client id is empty"));
         }
         Ok(TokenEdge {
-            address,
+            locator,
             auth: match self.auth_method {
                 AuthMethod::ClientSecretBasic => ClientAuth::Basic { id, secret },
                 AuthMethod::ClientSecretPost => ClientAuth::Post { id, secret },
             },
-            http: self.http_or_default()?,
+            http,
             deadline: self.deadline,
-            clock: Arc::clone(&self.clock),
         })
     }
 

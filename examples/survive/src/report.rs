@@ -1,0 +1,248 @@
+//! What came out: a line while it runs, a table at the end, and the figures as JSON.
+
+use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::flood::Outcome;
+use crate::load::{Group, Load, Sample};
+
+/// A request that begins this soon after an incident still counts as hit by it.
+const AFTERMATH: Duration = Duration::from_millis(250);
+
+/// A part of the run.
+#[derive(Clone, Debug)]
+pub(crate) struct Phase {
+    pub(crate) name: &'static str,
+    pub(crate) began: Duration,
+    pub(crate) ended: Duration,
+    pub(crate) incident: Option<Incident>,
+    /// What the issuer was asked by our group; `None` where nobody counts.
+    pub(crate) token_requests: Option<u64>,
+    pub(crate) jwks_fetches: Option<u64>,
+    pub(crate) flood: Option<Outcome>,
+}
+
+/// What happened in a phase, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Incident {
+    pub(crate) label: &'static str,
+    pub(crate) at: Duration,
+    /// Zero: it was over at once.
+    pub(crate) lasted: Duration,
+}
+
+impl Phase {
+    pub(crate) fn new(name: &'static str, began: Duration) -> Self {
+        Self {
+            name,
+            began,
+            ended: began,
+            incident: None,
+            token_requests: None,
+            jwks_fetches: None,
+            flood: None,
+        }
+    }
+}
+
+/// The figures of a phase.
+#[derive(Debug)]
+pub(crate) struct Row {
+    phase: Phase,
+    requests: u64,
+    pub(crate) failed: u64,
+    control_failed: u64,
+    /// From the incident, or the start of a request after it, to its answer: median and 99 %.
+    recovery: Option<[Duration; 2]>,
+}
+
+/// The figures of all phases. A request belongs to the phase in which it was sent.
+pub(crate) fn rows(phases: &[Phase], samples: &[Sample]) -> Vec<Row> {
+    let ends = phases.iter().skip(1).map(|next| next.began).chain([Duration::MAX]);
+    let row = |(phase, end): (&Phase, Duration)| {
+        let sent = |group: Group| {
+            samples.iter().filter(move |sample| {
+                sample.group == group && sample.start >= phase.began && sample.start < end
+            })
+        };
+        let failed = |group| sent(group).filter(|sample| !sample.ok).count() as u64;
+        Row {
+            phase: phase.clone(),
+            requests: sent(Group::Ours).count() as u64,
+            failed: failed(Group::Ours),
+            control_failed: failed(Group::Control),
+            recovery: recovery(phase, samples),
+        }
+    };
+    phases.iter().zip(ends).map(row).collect()
+}
+
+/// Median and 99th percentile for those of our requests that the incident hit. A flood hits nobody.
+fn recovery(phase: &Phase, samples: &[Sample]) -> Option<[Duration; 2]> {
+    let incident = phase.incident.filter(|_| phase.flood.is_none())?;
+    let hit = samples.iter().filter(|sample| {
+        sample.group == Group::Ours
+            && sample.end >= incident.at
+            && sample.start <= incident.at + AFTERMATH
+    });
+    let mut waits: Vec<_> =
+        hit.map(|sample| sample.end.saturating_sub(sample.start.max(incident.at))).collect();
+    waits.sort_unstable();
+    Some([percentile(&waits, 50)?, percentile(&waits, 99)?])
+}
+
+/// The smallest of the sorted values that so many per cent of them do not exceed.
+fn percentile(sorted: &[Duration], per_cent: usize) -> Option<Duration> {
+    let rank = (sorted.len() * per_cent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied()
+}
+
+pub(crate) fn to_json(rows: &[Row]) -> Value {
+    let ms = |wait: Duration| (wait.as_secs_f64() * 10_000.0).round() / 10.0;
+    let phases = rows.iter().map(|row| {
+        json!({
+            "name": row.phase.name,
+            "requests": row.requests,
+            "failed": row.failed,
+            "control_failed": row.control_failed,
+            "token_requests": row.phase.token_requests,
+            "jwks_fetches": row.phase.jwks_fetches,
+            "recovery_ms_p50": row.recovery.map(|[median, _]| ms(median)),
+            "recovery_ms_p99": row.recovery.map(|[_, high]| ms(high)),
+            "forged": row.phase.flood.map(|flood| flood.forged),
+            "forged_accepted": row.phase.flood.map(|flood| flood.accepted),
+        })
+    });
+    json!({ "phases": phases.collect::<Vec<_>>() })
+}
+
+/// The figures for people.
+pub(crate) fn to_table(rows: &[Row]) -> String {
+    let head = [
+        ["", "our", "our", "control", "token", "JWKS", "recovery", "", "forged", "forged"],
+        [
+            "phase", "requests", "failed", "failed", "calls", "calls", "p50 ms", "p99 ms",
+            "tokens", "let in",
+        ],
+    ];
+    let count = |count: Option<u64>| count.map_or_else(|| "-".into(), |count| count.to_string());
+    let wait = |wait: Option<Duration>| {
+        wait.map_or_else(|| "-".into(), |wait| format!("{:.1}", wait.as_secs_f64() * 1000.0))
+    };
+    let lines = rows.iter().map(|row| {
+        [
+            row.phase.name.to_owned(),
+            row.requests.to_string(),
+            row.failed.to_string(),
+            row.control_failed.to_string(),
+            count(row.phase.token_requests),
+            count(row.phase.jwks_fetches),
+            wait(row.recovery.map(|[median, _]| median)),
+            wait(row.recovery.map(|[_, high]| high)),
+            count(row.phase.flood.map(|flood| flood.forged)),
+            count(row.phase.flood.map(|flood| flood.accepted)),
+        ]
+    });
+    let widths = [9, 7, 8, 6, 6, 9, 7, 7, 7];
+    let mut table = String::new();
+    for line in head.map(|line| line.map(str::to_owned)).into_iter().chain(lines) {
+        let [name, figures @ ..] = line;
+        table += &format!("{name:<17}");
+        for (figure, width) in figures.into_iter().zip(widths) {
+            table += &format!("{figure:>width$}");
+        }
+        table.push('\n');
+    }
+    table
+}
+
+/// The line that tells how it goes, while it goes.
+#[derive(Clone)]
+pub(crate) struct Progress {
+    load: Arc<Load>,
+    phase: Arc<Mutex<&'static str>>,
+}
+
+impl Progress {
+    pub(crate) fn new(load: Arc<Load>) -> Self {
+        Self { load, phase: Arc::new(Mutex::new("start")) }
+    }
+
+    pub(crate) fn phase(&self, name: &'static str) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = name;
+    }
+
+    /// Tells, until this future is dropped: one line that changes, or in a log a line a second.
+    pub(crate) async fn tell(self) {
+        let live = std::io::stdout().is_terminal();
+        let pause = if live { 100 } else { 1_000 };
+        let mut ticks = tokio::time::interval(Duration::from_millis(pause));
+        loop {
+            ticks.tick().await;
+            let (begin, end) = if live { ("\r", "\x1b[K") } else { ("", "\n") };
+            print!("{begin}{}{end}", self.line());
+            // Nobody may be listening any more; the run goes on.
+            let _ = std::io::stdout().flush();
+        }
+    }
+
+    fn line(&self) -> String {
+        let (at, tally) = (self.load.now().as_secs_f64(), self.load.tally());
+        let phase = *self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        let (ours, control) =
+            (tally.ours - tally.ours_failed, tally.control - tally.control_failed);
+        format!(
+            "{at:4.1}s {phase:<17} ours {ours:>5} ok {:>4} failed  control {control:>5} ok {:>4} failed",
+            tally.ours_failed, tally.control_failed
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn a_percentile_is_one_of_the_values() {
+        let values: Vec<_> = (1..=200).map(ms).collect();
+        let of = |values: &[Duration], per_cent| percentile(values, per_cent);
+        assert_eq!((of(&values, 50), of(&values, 99)), (Some(ms(100)), Some(ms(198))));
+        assert_eq!((of(&[ms(7)], 50), of(&[ms(7)], 99)), (Some(ms(7)), Some(ms(7))));
+        assert_eq!(of(&[], 50), None);
+    }
+
+    #[test]
+    fn requests_count_where_they_were_sent_and_recover_from_the_incident_on() {
+        let sample = |group, start, end, ok| Sample { group, start: ms(start), end: ms(end), ok };
+        let samples = [
+            sample(Group::Ours, 10, 20, true),
+            // Held by the network: it waits from the incident on, not from when it was sent.
+            sample(Group::Ours, 150, 205, true),
+            sample(Group::Ours, 210, 213, true),
+            // Too late to be hit.
+            sample(Group::Ours, 500, 900, true),
+            sample(Group::Control, 150, 1_100, false),
+        ];
+        let mut incident = Phase::new("incident", ms(100));
+        incident.incident = Some(Incident { label: "", at: ms(200), lasted: ms(0) });
+        let rows = rows(
+            &[Phase::new("steady", ms(0)), incident, Phase::new("after", ms(1_000))],
+            &samples,
+        );
+        let json = to_json(&rows);
+        let (steady, hit, after) = (&json["phases"][0], &json["phases"][1], &json["phases"][2]);
+        assert_eq!((&steady["requests"], &steady["recovery_ms_p50"]), (&json!(1), &Value::Null));
+        assert_eq!((&hit["requests"], &hit["failed"]), (&json!(3), &json!(0)));
+        assert_eq!((&hit["recovery_ms_p50"], &hit["recovery_ms_p99"]), (&json!(3.0), &json!(5.0)));
+        assert_eq!((&hit["control_failed"], &after["control_failed"]), (&json!(1), &json!(0)));
+        assert_eq!(steady["token_requests"], Value::Null);
+        assert_eq!(hit.as_object().unwrap().len(), 10);
+    }
+}
