@@ -196,8 +196,10 @@ impl Budget {
         self.deaths.retain(|&death| now.saturating_duration_since(death) < DEATHS_IN);
         if was_accepted && self.deaths.len() < DEATHS {
             // It worked and died: whoever killed it, a new one is due at once.
+            if self.deaths.is_empty() {
+                (self.next, self.streak) = (None, 0);
+            }
             self.deaths.push(now);
-            (self.next, self.streak) = (None, 0);
             return true;
         }
         if self.next.is_some_and(|next| now < next) {
