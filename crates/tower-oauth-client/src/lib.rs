@@ -70,6 +70,9 @@ pub use retry::{
     NoReplay, Replay, RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer,
 };
 pub use source::{AuthMethod, TokenCache, TokenCacheBuilder};
+// What the signatures here are made of, so that a program needs no second crate to write them down.
 pub use tower_oauth_core::{
-    BuildError, Error, ErrorKind, Need, Secret, Token, TokenId, TokenSource,
+    BoxFuture, BuildError, Clock, Error, ErrorKind, Need, OAuthCode, Scopes, Secret, SystemClock,
+    Token, TokenId, TokenSource,
 };
+pub use tower_oauth_endpoint::HttpClient;

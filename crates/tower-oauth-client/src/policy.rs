@@ -108,8 +108,8 @@ impl RejectionPolicy for BareUnauthorized {
 /// Also takes a 403 for a rejection that does not say why: no `Bearer` challenge with an error.
 ///
 /// For gateways that answer 403 to a token they have forgotten. A 403 that is about rights, not
-/// about the token, costs at most a token exchange per back-off step: a token that was accepted before is
-/// replaced once, and one rejected at first sight spends the budget.
+/// about the token, costs an exchange and a replay too, 32 times in four minutes at most where other calls accept the
+/// tokens; after that, and where none was accepted, it spends the budget of [`TokenCache`](crate::TokenCache).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BareForbidden;
 
@@ -183,6 +183,8 @@ mod tests {
 
     use super::*;
 
+    type Fields = &'static [(&'static str, &'static str)];
+
     fn head(status: u16, headers: &[(&str, &str)]) -> Parts {
         let mut builder = Response::builder().status(status);
         for (name, value) in headers {
@@ -193,25 +195,25 @@ mod tests {
 
     #[test]
     fn the_default_policy_reads_the_standards_words() {
-        let www = "www-authenticate";
-        let grpc = ("content-type", "application/grpc+proto");
-        let cases: &[(&str, u16, &[(&str, &str)], TokenVerdict)] = &[
-            ("challenge", 401, &[(www, r#"Bearer error="invalid_token""#)], Rejected),
+        const WWW: &str = "www-authenticate";
+        const GRPC: (&str, &str) = ("content-type", "application/grpc+proto");
+        let cases: &[(&str, u16, Fields, TokenVerdict)] = &[
+            ("challenge", 401, &[(WWW, r#"Bearer error="invalid_token""#)], Rejected),
             ("r07 bare 401", 401, &[], Silent),
-            ("r07 proxy's 401", 401, &[(www, r#"Basic realm="x""#)], Silent),
-            ("r07 negotiate", 401, &[(www, "Negotiate")], Silent),
+            ("r07 proxy's 401", 401, &[(WWW, r#"Basic realm="x""#)], Silent),
+            ("r07 negotiate", 401, &[(WWW, "Negotiate")], Silent),
             (
                 "r08 in a realm",
                 401,
-                &[(www, r#"Basic realm="Bearer error=invalid_token""#)],
+                &[(WWW, r#"Basic realm="Bearer error=invalid_token""#)],
                 Silent,
             ),
-            ("r09 scope", 403, &[(www, r#"Bearer error="insufficient_scope""#)], Silent),
+            ("r09 scope", 403, &[(WWW, r#"Bearer error="insufficient_scope""#)], Silent),
             ("r09 bare 403", 403, &[], Silent),
             (
                 "r09 step-up",
                 401,
-                &[(www, r#"Bearer error="insufficient_user_authentication""#)],
+                &[(WWW, r#"Bearer error="insufficient_user_authentication""#)],
                 Silent,
             ),
             (
@@ -220,18 +222,18 @@ mod tests {
                 &[("proxy-authenticate", r#"Bearer error="invalid_token""#)],
                 Silent,
             ),
-            ("r11 nonce", 401, &[(www, r#"DPoP error="use_dpop_nonce""#)], Silent),
-            ("403 never", 403, &[(www, r#"Bearer error="invalid_token""#)], Silent),
-            ("grpc 16", 200, &[grpc, ("grpc-status", "16")], Rejected),
+            ("r11 nonce", 401, &[(WWW, r#"DPoP error="use_dpop_nonce""#)], Silent),
+            ("403 never", 403, &[(WWW, r#"Bearer error="invalid_token""#)], Silent),
+            ("grpc 16", 200, &[GRPC, ("grpc-status", "16")], Rejected),
             (
                 "grpc 16 for another reason",
                 200,
-                &[grpc, ("grpc-status", "16"), (www, r#"Bearer error="invalid_request""#)],
+                &[GRPC, ("grpc-status", "16"), (WWW, r#"Bearer error="invalid_request""#)],
                 Silent,
             ),
-            ("grpc 7", 200, &[grpc, ("grpc-status", "7")], Silent),
-            ("grpc 0", 200, &[grpc, ("grpc-status", "0")], Accepted),
-            ("grpc stream", 200, &[grpc], Accepted),
+            ("grpc 7", 200, &[GRPC, ("grpc-status", "7")], Silent),
+            ("grpc 0", 200, &[GRPC, ("grpc-status", "0")], Accepted),
+            ("grpc stream", 200, &[GRPC], Accepted),
             ("16 of something else", 200, &[("grpc-status", "16")], Accepted),
             ("ok", 204, &[], Accepted),
             ("moved", 302, &[], Silent),
@@ -245,15 +247,15 @@ mod tests {
 
     #[test]
     fn opt_in_policies_leave_answers_alone_that_say_why() {
-        let www = "www-authenticate";
-        let cases: &[(u16, &[(&str, &str)], TokenVerdict, TokenVerdict)] = &[
+        const WWW: &str = "www-authenticate";
+        let cases: &[(u16, Fields, TokenVerdict, TokenVerdict)] = &[
             (401, &[], Rejected, Silent),
-            (401, &[(www, "Bearer")], Rejected, Silent),
-            (401, &[(www, r#"Bearer realm="x""#)], Rejected, Silent),
-            (401, &[(www, r#"Bearer error="invalid_request""#)], Silent, Silent),
-            (401, &[(www, "Negotiate")], Silent, Silent),
+            (401, &[(WWW, "Bearer")], Rejected, Silent),
+            (401, &[(WWW, r#"Bearer realm="x""#)], Rejected, Silent),
+            (401, &[(WWW, r#"Bearer error="invalid_request""#)], Silent, Silent),
+            (401, &[(WWW, "Negotiate")], Silent, Silent),
             (403, &[], Silent, Rejected),
-            (403, &[(www, r#"Bearer error="insufficient_scope""#)], Silent, Silent),
+            (403, &[(WWW, r#"Bearer error="insufficient_scope""#)], Silent, Silent),
             (200, &[], Silent, Silent),
         ];
         for (status, headers, unauthorized, forbidden) in cases {

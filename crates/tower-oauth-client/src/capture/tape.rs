@@ -149,7 +149,8 @@ impl Reel {
             self.recorded = self.recorded.saturating_add(data.len());
             if self.recorded > self.cap {
                 self.spoil();
-            } else {
+            } else if !data.is_empty() {
+                // An empty frame says nothing, and the cap would not count it.
                 self.frames.push_back(Recorded::Data(data.clone()));
             }
         } else if let Some(trailers) = frame.trailers_ref() {

@@ -67,11 +67,11 @@ where
         // is not ready, and neither is the one that a replay would use.
         let clone = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, clone);
-        if request.extensions().get::<IsReplay>().is_some() {
-            return RetryInvalidTokenFuture::pass(ready, request);
-        }
+        let is_replay = request.extensions().get::<IsReplay>().is_some();
         match stamp(self.shared.source.as_ref(), &mut request) {
             Stamped::Foreign => RetryInvalidTokenFuture::pass(ready, request),
+            // The layer outside judges the answer.
+            Stamped::Ours(_) if is_replay => RetryInvalidTokenFuture::pass(ready, request),
             Stamped::Ours(token) => {
                 RetryInvalidTokenFuture::send(self.shared.clone(), token, ready, request)
             }

@@ -21,7 +21,7 @@ use super::state::{Decision, State};
 ///   `expires_in` lives 60 seconds, none is believed to live longer than 24 hours.
 /// * **Replaced when a resource refuses it**, by one exchange however many refusals come; a late
 ///   refusal of an older token gets the newer one without a call. A token that was accepted once is replaced at
-///   once, up to eight times a minute; one that is rejected at first sight, or beyond that, spends a budget
+///   once, up to 32 times in four minutes; one that is rejected at first sight, or beyond that, spends a budget
 ///   (1 s, doubling to 60 s, with jitter).
 /// * **The exchange is detached**: callers that go away lose only their own wait.
 /// * **A failed exchange** is tried up to five times within two seconds where the trouble may pass;

@@ -25,8 +25,8 @@ const FIRST_SIGHT_CAP: Duration = Duration::from_secs(60);
 /// So many tokens that had been accepted are replaced at once in such a time: a server that restarts
 /// again and again. More than that is no restart but two opinions of one token (a resource
 /// that accepts it and one that does not, two holders of one account), which no exchange will settle.
-const DEATHS: usize = 8;
-const DEATHS_IN: Duration = Duration::from_secs(60);
+const DEATHS: usize = 32;
+const DEATHS_IN: Duration = Duration::from_secs(240);
 
 /// One snapshot of the cache. Changed under a lock, read without.
 #[derive(Clone, Default)]

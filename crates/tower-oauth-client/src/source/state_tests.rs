@@ -137,8 +137,8 @@ fn a_flight_that_ends_without_a_result_gives_the_token_back() {
 fn a_token_that_was_accepted_is_replaced_at_once_each_time() {
     let (mut lab, mut token) = Lab::with_token(true);
     // One restart after the other, each before the dust of the last one has settled.
-    for restart in 1..=6 {
-        lab.at(restart * 2000);
+    for restart in 1..=30 {
+        lab.at(restart * 100);
         assert_eq!(lab.refuse(&token), Got::Join, "restart {restart}");
         token = lab.land(&format!("t{restart}"), 3600);
         token.mark_accepted();
@@ -158,9 +158,10 @@ fn one_resource_accepts_what_another_refuses_and_the_exchanges_stay_bounded() {
         }
     }
     let within = |from: u64, to: u64| exchanges.iter().filter(|ms| (from..to).contains(ms)).count();
-    assert!((1..=10).contains(&within(0, 1_000)), "{exchanges:?}");
-    for minute in 0..10 {
-        assert!(within(minute * 60_000, (minute + 1) * 60_000) <= 15, "{minute}: {exchanges:?}");
+    assert!((1..=33).contains(&within(0, 1_000)), "{exchanges:?}");
+    for minutes in 0..6 {
+        let from = minutes * 60_000;
+        assert!(within(from, from + 240_000) <= 45, "{minutes}: {exchanges:?}");
     }
 }
 

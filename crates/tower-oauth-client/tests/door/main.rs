@@ -1,0 +1,26 @@
+//! The client door, tested as its users see it: through public names only.
+
+// What clippy allows in tests it takes for production code in their helpers. Paused time is tokio's.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods
+)]
+
+mod bodies;
+mod builder;
+mod cache;
+mod canary;
+mod errors;
+mod layers;
+mod refresh;
+mod rejections;
+mod replay;
+mod restart;
+mod rig;
+mod runtimes;
+mod stacked;
+mod storms;
+mod trouble;

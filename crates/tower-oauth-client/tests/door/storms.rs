@@ -1,0 +1,148 @@
+//! Whatever a resource says, the number of exchanges and of requests upstream is bounded.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::Full;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_oauth_client::{
+    BareForbidden, InvalidToken, RejectionPolicy, RetryInvalidTokenLayer, TokenSource,
+};
+use tower_oauth_test::{Endpoint, Fault, Refusal};
+
+use crate::rig::{Rig, ms, request, sleep_ms, slow};
+
+/// Sends a request each millisecond for so long, by `make`; counts the answers that are 200.
+async fn load<S, R>(
+    service: &S,
+    milliseconds: u64,
+    make: impl Fn(u64) -> Request<Full<Bytes>>,
+) -> u64
+where
+    S: tower::Service<Request<Full<Bytes>>, Response = http::Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: std::fmt::Debug,
+    R: Send,
+{
+    let fine = Arc::new(AtomicU64::new(0));
+    let mut sent = tokio::task::JoinSet::new();
+    for count in 0..milliseconds {
+        let (call, fine) = (service.clone().oneshot(make(count)), Arc::clone(&fine));
+        sent.spawn(async move {
+            fine.fetch_add(u64::from(call.await.unwrap().status() == 200), SeqCst);
+        });
+        sleep_ms(1).await;
+    }
+    sent.join_all().await;
+    fine.load(SeqCst)
+}
+
+#[tokio::test(start_paused = true)]
+async fn r02_all_refused_at_a_thousand_a_second_with_fresh_tokens() {
+    for seed in 0..5 {
+        fastrand::seed(seed);
+        let rig = Rig::new();
+        rig.issuer.fault(Endpoint::Token, Fault::Delay(ms(50)));
+        let resource = rig.issuer.resource().refuse_all();
+        let tokens = rig.tokens();
+        let service =
+            RetryInvalidTokenLayer::new(tokens.clone()).layer(slow(resource.clone(), || ms(20)));
+        assert_eq!(load(&service, 5000, |_| request()).await, 0);
+        assert!(rig.exchanges() <= 6, "{} exchanges in 5 s", rig.exchanges());
+        assert!(resource.calls() <= 5500, "{} calls for 5000 requests", resource.calls());
+
+        // The first good answer works at once: the token that there is was never the trouble.
+        let exchanges = rig.exchanges();
+        let service = RetryInvalidTokenLayer::new(tokens).layer(rig.issuer.resource());
+        assert_eq!(service.oneshot(request()).await.unwrap().status(), 200);
+        assert_eq!(rig.exchanges(), exchanges);
+    }
+}
+
+/// An API that answers 403 to some calls, which has nothing to do with the token; a policy that takes it for dead.
+#[tokio::test(start_paused = true)]
+async fn a_403_about_rights_costs_a_bounded_number_of_exchanges() {
+    let rig = Rig::new();
+    rig.issuer.fault(Endpoint::Token, Fault::Delay(ms(50)));
+    let resource = rig.issuer.resource();
+    let upstream = Arc::new(AtomicUsize::new(0));
+    let (api, count) = (resource.clone(), Arc::clone(&upstream));
+    let api = service_fn(move |request: Request<Full<Bytes>>| {
+        count.fetch_add(1, SeqCst);
+        let forbidden = request.method() == Method::DELETE;
+        let refusal = if forbidden { Refusal::Forbidden } else { Refusal::InvalidToken };
+        let api = api.clone().refuse_with(refusal);
+        let api = if forbidden { api.refuse_all() } else { api };
+        async move {
+            sleep_ms(5).await;
+            api.oneshot(request).await
+        }
+    });
+    let policy = InvalidToken.or(BareForbidden);
+    let service = RetryInvalidTokenLayer::new(rig.tokens()).with_policy(policy).layer(api);
+    let every_other = |count| {
+        let mut request = request();
+        if count % 2 == 0 {
+            *request.method_mut() = Method::DELETE;
+        }
+        request
+    };
+    assert_eq!(load(&service, 10_000, every_other).await, 5000, "the others go on");
+    // The first, one at its first sight, 32 deaths, and five steps of a budget that doubles.
+    assert!(rig.exchanges() <= 39, "{} exchanges in 10 s", rig.exchanges());
+    assert!(upstream.load(SeqCst) <= 11_000, "{} calls", upstream.load(SeqCst));
+}
+
+/// Two caches with one account, at a server that keeps one active token: they must not log each other
+/// out for ever.
+#[tokio::test(start_paused = true)]
+async fn a_duel_of_two_holders_is_bounded() {
+    let newest = Arc::new(AtomicU64::new(0));
+    let issued = Arc::clone(&newest);
+    let issue = service_fn(move |_| {
+        let number = issued.fetch_add(1, SeqCst) + 1;
+        async move {
+            sleep_ms(20).await;
+            Ok::<_, tower_oauth_client::Error>(tower_oauth_core::codec::TokenResponse {
+                access_token: format!("t{number}").into(),
+                expires_in: Some(ms(3_600_000)),
+                scopes: None,
+            })
+        }
+    });
+    let clock = crate::rig::TokioClock::new();
+    let holder = || {
+        let newest = Arc::clone(&newest);
+        let strict = crate::rig::Strict::that_likes(move |token| {
+            token == format!("Bearer t{}", newest.load(SeqCst))
+        });
+        let tokens = tower_oauth_client::TokenCache::builder().token_service(issue.clone());
+        RetryInvalidTokenLayer::new(tokens.clock(clock).build().unwrap()).layer(strict)
+    };
+    let (one, two) = (holder(), holder());
+    tokio::join!(load(&one, 60_000, |_| request()), load(&two, 60_000, |_| request()));
+    let exchanges = newest.load(SeqCst);
+    // For each: the first, one at its first sight, 32 deaths, and seven steps of a budget that doubles.
+    assert!(exchanges <= 2 * (1 + 1 + 32 + 7), "{exchanges} exchanges in a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn r03_late_refusals_of_an_old_token_never_reach_the_server() {
+    let rig = Rig::new();
+    let tokens = rig.tokens();
+    let resource = rig.issuer.resource();
+    let service = RetryInvalidTokenLayer::new(tokens.clone()).layer(resource.clone());
+    assert_eq!(service.clone().oneshot(request()).await.unwrap().status(), 200);
+    let old = tokens.peek().unwrap();
+    rig.issuer.restart();
+    assert_eq!(service.clone().oneshot(request()).await.unwrap().status(), 200);
+    for _ in 0..100 {
+        // Stamped by somebody before the restart, sent after it.
+        let mut late = request();
+        late.headers_mut().insert(http::header::AUTHORIZATION, old.header().clone());
+        assert_eq!(service.clone().oneshot(late).await.unwrap().status(), 200);
+    }
+    assert_eq!((rig.exchanges(), resource.refused()), (2, 101));
+}
