@@ -6,18 +6,29 @@
     reason = "the helpers of these tests fail as the tests do"
 )]
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::HeaderMap;
 use axum::routing::get;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body::Frame;
+use http_body_util::BodyExt;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use inventory_proto::inventory_client::InventoryClient;
 use inventory_proto::{Item, Query, Stock};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, IntoRequest, Request, Status};
+use tonic_web::GrpcWebLayer;
 use tower::ServiceBuilder;
 use tower::util::MapRequestLayer;
 use tower_oauth::{
@@ -299,4 +310,60 @@ async fn h10_a_forged_identity_header_reaches_neither_an_axum_nor_a_tonic_handle
     request.metadata_mut().insert("x-user", "root".parse().unwrap());
     client(&grpc).count(request).await.unwrap();
     assert_eq!(*seen.lock().unwrap(), [false]);
+}
+
+/// A request's body that a test feeds.
+struct Fed(mpsc::UnboundedReceiver<Bytes>);
+
+impl http_body::Body for Fed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx).map(|data| data.map(|data| Ok(Frame::data(data))))
+    }
+}
+
+#[tokio::test]
+async fn h09_behind_the_layer_of_grpc_web_a_cut_stream_has_its_status_in_the_body() {
+    let house = House::new();
+    let door = house.door().cut_streams_at_expiry();
+    let layers = ServiceBuilder::new().layer(GrpcWebLayer::new()).layer(door);
+    let server = resource::serve_grpc(layers.into_inner()).await;
+    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    // `Item { sku: "bolt" }` in its frame.
+    let item = Bytes::from_static(b"\0\0\0\0\x06\x0a\x04bolt");
+    for text in [false, true] {
+        let write = |bytes: &Bytes| {
+            if text { Bytes::from(STANDARD.encode(bytes)) } else { bytes.clone() }
+        };
+        let read = |bytes: Bytes| {
+            if text { Bytes::from(STANDARD.decode(bytes).unwrap()) } else { bytes }
+        };
+        let kind =
+            if text { "application/grpc-web-text+proto" } else { "application/grpc-web+proto" };
+        let (items, fed) = mpsc::unbounded_channel();
+        items.send(write(&item)).unwrap();
+        let request = http::Request::post(format!("{}/inventory.Inventory/Watch", server.uri()))
+            .header("content-type", kind)
+            .header("accept", kind)
+            .header("authorization", format!("Bearer {}", house.reader()))
+            .body(Fed(fed))
+            .unwrap();
+        let answer = client.request(request).await.unwrap();
+        assert_eq!(answer.headers()["content-type"], kind);
+        let mut body = answer.into_body();
+        let stock = read(body.frame().await.unwrap().unwrap().into_data().unwrap());
+        assert!(stock.ends_with(b"\x10\x04"), "{stock:?}");
+        house.clock.advance(LIFE + Duration::from_secs(30));
+        items.send(write(&item)).unwrap();
+        let last = read(body.frame().await.unwrap().unwrap().into_data().unwrap());
+        assert_eq!(last.first(), Some(&0x80), "{last:?}");
+        let last = String::from_utf8_lossy(&last).into_owned();
+        assert!(last.contains("grpc-status:16\r\n"), "{last}");
+        assert!(body.frame().await.is_none());
+    }
 }
