@@ -295,7 +295,7 @@ async fn h10_a_forged_identity_header_reaches_neither_an_axum_nor_a_tonic_handle
     let http = resource::serve(Router::new().route("/", get(names)).layer(door())).await;
     let token = format!("Bearer {}", house.reader());
     let headers = [("authorization", token.as_str()), ("x-user", "root"), ("x_user", "root")];
-    let answer = raw_http::call("GET", &http.uri().to_owned(), &headers, "").await.unwrap();
+    let answer = raw_http::call("GET", http.uri(), &headers, "").await.unwrap();
     assert_eq!((answer.status(), answer.body()), (200, "[false, false]"));
 
     let seen = Arc::new(Mutex::new(Vec::new()));
