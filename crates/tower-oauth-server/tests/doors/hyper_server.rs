@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -15,6 +16,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tower::{ServiceBuilder, service_fn};
 use tower_oauth_server::{Authenticated, Readiness, RequireClaimsLayer, ResourceMetadata};
@@ -39,7 +41,7 @@ macro_rules! serve {
                 tokio::spawn(async move {
                     // A connection that a cut body broke off ends with an error, which is what the test wants.
                     let _ = auto::Builder::new(TokioExecutor::new())
-                        .serve_connection(TokioIo::new(socket), service)
+                        .serve_connection_with_upgrades(TokioIo::new(socket), service)
                         .await;
                 });
             }
@@ -159,4 +161,47 @@ async fn h09_server_sent_events_break_off_when_the_token_ends_and_the_client_see
         // And whoever feeds it is told.
         feed.closed().await;
     }
+}
+
+#[tokio::test]
+async fn h09_a_connection_that_has_left_http_ends_by_its_handler_with_the_token() {
+    let issued = Issued::new();
+    let clock = Arc::new(issued.clock.clone());
+    // What a WebSocket is to the door: an upgrade, and then bytes that no layer sees.
+    let service = ServiceBuilder::new().layer(issued.door().cut_streams_at_expiry()).service(
+        service_fn(move |mut request: Request<hyper::body::Incoming>| {
+            let caller = Authenticated::<Roles>::from_extensions(request.extensions()).unwrap();
+            let ended = caller.until_expiry().with_clock(clock.clone());
+            let upgraded = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                let (mut from, mut to) = tokio::io::split(TokioIo::new(upgraded.await.unwrap()));
+                tokio::select! {
+                    biased;
+                    () = ended => to.shutdown().await.unwrap(),
+                    echoed = tokio::io::copy(&mut from, &mut to) => panic!("{echoed:?}"),
+                }
+            });
+            let response = Response::builder().status(101).header("upgrade", "echo");
+            let response = response.header("connection", "upgrade").body(Empty::<Bytes>::new());
+            async { Ok::<_, Infallible>(response.unwrap()) }
+        }),
+    );
+    let (address, _) = serve!(service);
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let token = issued.token(TokenSpec::new());
+    let head = format!(
+        "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\nauthorization: Bearer {token}\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(socket.read_u8().await.unwrap());
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101 "), "{answer:?}");
+    issued.clock.advance(LIFE + LEEWAY - Duration::from_secs(1));
+    socket.write_all(b"a").await.unwrap();
+    assert_eq!(socket.read_u8().await.unwrap(), b'a');
+    issued.clock.advance(Duration::from_secs(1));
+    socket.write_all(b"b").await.unwrap();
+    assert_eq!(socket.read(&mut [0]).await.unwrap(), 0);
 }
