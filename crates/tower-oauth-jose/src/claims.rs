@@ -30,6 +30,8 @@ pub struct StandardClaims {
     expires_at: i64,
     not_before: Option<i64>,
     issued_at: Option<i64>,
+    acr: Option<Box<str>>,
+    auth_time: Option<i64>,
 }
 
 impl StandardClaims {
@@ -102,6 +104,18 @@ impl StandardClaims {
     pub fn issued_at(&self) -> Option<SystemTime> {
         self.issued_at.map(date)
     }
+
+    /// `acr`: how the subject has authenticated (RFC 9068 section 2.2.1). `None` too if it is no text: nobody may have asked for it.
+    #[must_use]
+    pub fn acr(&self) -> Option<&str> {
+        self.acr.as_deref()
+    }
+
+    /// `auth_time`: when the subject has authenticated, rounded down to seconds. `None` too if it is no date.
+    #[must_use]
+    pub fn auth_time(&self) -> Option<SystemTime> {
+        self.auth_time.map(date)
+    }
 }
 
 impl fmt::Debug for StandardClaims {
@@ -163,6 +177,8 @@ impl Rules {
             expires_at,
             not_before,
             issued_at,
+            acr: optional("acr").ok().flatten(),
+            auth_time: claims.date("auth_time").ok().flatten(),
         })
     }
 

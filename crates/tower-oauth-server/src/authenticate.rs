@@ -115,8 +115,14 @@ pub struct Principal {
     pub scopes: Scopes,
     /// When it ends, since 1970.
     pub expires_at: Duration,
+    /// When the authenticator stops letting it in, since 1970: [`expires_at`](Self::expires_at), and its leeway.
+    pub valid_until: Duration,
     /// Its own name (`jti`), if it has one.
     pub token_id: Option<String>,
+    /// How the subject has authenticated, as a context class (`acr`, RFC 9470 §6), if it says.
+    pub acr: Option<String>,
+    /// When the subject has authenticated, since 1970 (`auth_time`), if it says.
+    pub auth_time: Option<Duration>,
 }
 
 impl Principal {
@@ -129,7 +135,10 @@ impl Principal {
             client_id: None,
             scopes: Scopes::default(),
             expires_at,
+            valid_until: expires_at,
             token_id: None,
+            acr: None,
+            auth_time: None,
         }
     }
 }

@@ -2,14 +2,15 @@
 //!
 //! [`RequireTokenLayer`] is a [`tower_layer::Layer`] over any HTTP service, in axum, tonic, hyper and plain Tower, for any request
 //! body and any inner error. It takes the bearer token of the `Authorization` field (RFC 6750 §2.1), asks an [`Authenticate`], and leaves one
-//! proof in the request; [`Authenticated`] is that proof in a handler's hands, [`RequireScopeLayer`] asks it for more.
+//! proof in the request; [`Authenticated`] is that proof in a handler's hands; [`RequireScopeLayer`],
+//! [`RequireClaimsLayer`] and [`RequireAuthenticationLayer`] ask it for more.
 //!
 //! # The onion
 //!
 //! ```text
 //!   traces, CORS, timeouts      see refusals too; a CORS layer answers preflights before the door does
 //!   └─ RequireTokenLayer          401, 400, 503: who are you?
-//!      └─ RequireScopeLayer          403: may you do this?
+//!      └─ RequireScopeLayer          403: may you do this? Likewise RequireClaimsLayer and, with a 401, RequireAuthenticationLayer
 //!         └─ your service               takes Authenticated<Claims>
 //! ```
 //!
@@ -29,6 +30,8 @@
 //! | [`Malformed`](Rejection::Malformed) | 400 | `invalid_request` | 16 `UNAUTHENTICATED` |
 //! | [`Invalid`](Rejection::Invalid) | 401 | `invalid_token` | 16 `UNAUTHENTICATED` |
 //! | [`InsufficientScope`](Rejection::InsufficientScope) | 403 | `insufficient_scope` | 7 `PERMISSION_DENIED` |
+//! | [`InsufficientAuthentication`](Rejection::InsufficientAuthentication) | 401 | `insufficient_user_authentication` | 16 `UNAUTHENTICATED` |
+//! | [`Forbidden`](Rejection::Forbidden) | 403 | | 7 `PERMISSION_DENIED` |
 //! | [`Unavailable`](Rejection::Unavailable) | 503, `Retry-After` | | 14 `UNAVAILABLE` |
 //! | [`Misconfigured`](Rejection::Misconfigured) | 500 | | 13 `INTERNAL` |
 //!
@@ -47,21 +50,34 @@ mod body;
 mod credentials;
 mod jwks;
 mod jwt;
+mod metadata;
+mod observe;
+mod readiness;
 mod rejection;
 mod render;
 mod require;
+mod rule;
 mod scope;
 
 pub use authenticate::{Authenticate, Caller, Presented, Principal, Verdict};
-pub use authenticated::Authenticated;
 #[cfg(feature = "axum")]
 pub use authenticated::NotAuthenticated;
+pub use authenticated::{Authenticated, UntilExpiry};
 pub use body::DoorBody;
 pub use jwks::{Jwks, JwksBuilder, JwksHealth};
 pub use jwt::{Jwt, JwtBuilder, JwtIssuer};
+pub use metadata::{
+    MetadataFuture, ResourceMetadata, ResourceMetadataBuilder, ServeResourceMetadata,
+};
+pub use readiness::Readiness;
 pub use rejection::{MalformedRequest, Rejection};
+pub use render::RenderRejection;
 pub use require::{RequireToken, RequireTokenLayer, ResponseFuture};
-pub use scope::{RequireScope, RequireScopeLayer, ScopeResponseFuture};
+pub use rule::{
+    AuthenticationRequirement, RequireAuthenticationLayer, RequireClaimsLayer, RequireRule,
+    RuleResponseFuture,
+};
+pub use scope::{RequireScope, RequireScopeLayer};
 
 // What the signatures here are made of, so that a program needs no second crate to write them down.
 pub use tower_oauth_core::{BuildError, Clock, Error, ErrorKind, Scopes, SystemClock};

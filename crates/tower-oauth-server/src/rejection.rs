@@ -5,6 +5,8 @@ use http::StatusCode;
 use tower_oauth_core::{ErrorKind, Scopes};
 use tower_oauth_jose::InvalidToken;
 
+use crate::AuthenticationRequirement;
+
 /// Why a request did not come in: one closed set, neutral between HTTP and gRPC.
 ///
 /// It rides in the extensions of the refusing response, for logs and metrics. No text of the token
@@ -23,6 +25,11 @@ pub enum Rejection {
         /// What the route asks for.
         required: Scopes,
     },
+    /// The token is valid, and the subject has not authenticated strongly or recently enough: 401
+    /// `insufficient_user_authentication` (RFC 9470 §3), `UNAUTHENTICATED`.
+    InsufficientAuthentication(AuthenticationRequirement),
+    /// The token is valid, and no other of this caller would do: 403 without a challenge, `PERMISSION_DENIED`. The text says why.
+    Forbidden(&'static str),
     /// We cannot decide: 503 with `Retry-After`, `UNAVAILABLE`. Never the caller's fault.
     Unavailable {
         /// What is wrong on our side.
@@ -58,9 +65,11 @@ impl Rejection {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Missing | Self::Invalid(_) => StatusCode::UNAUTHORIZED,
+            Self::Missing | Self::Invalid(_) | Self::InsufficientAuthentication(_) => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::InsufficientScope { .. } => StatusCode::FORBIDDEN,
+            Self::InsufficientScope { .. } | Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Misconfigured(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -73,21 +82,28 @@ impl Rejection {
     #[must_use]
     pub const fn grpc_code(&self) -> i32 {
         match self {
-            Self::Missing | Self::Malformed(_) | Self::Invalid(_) => 16,
-            Self::InsufficientScope { .. } => 7,
+            Self::Missing
+            | Self::Malformed(_)
+            | Self::Invalid(_)
+            | Self::InsufficientAuthentication(_) => 16,
+            Self::InsufficientScope { .. } | Self::Forbidden(_) => 7,
             Self::Unavailable { .. } => 14,
             Self::Misconfigured(_) => 13,
         }
     }
 
-    /// The `error` code of RFC 6750 §3.1, for those that have one.
+    /// The `error` code of RFC 6750 §3.1 or RFC 9470 §3, for those that have one.
     #[must_use]
     pub const fn error(&self) -> Option<&'static str> {
         match self {
             Self::Malformed(_) => Some("invalid_request"),
             Self::Invalid(_) => Some("invalid_token"),
             Self::InsufficientScope { .. } => Some("insufficient_scope"),
-            Self::Missing | Self::Unavailable { .. } | Self::Misconfigured(_) => None,
+            Self::InsufficientAuthentication(_) => Some("insufficient_user_authentication"),
+            Self::Missing
+            | Self::Forbidden(_)
+            | Self::Unavailable { .. }
+            | Self::Misconfigured(_) => None,
         }
     }
 
@@ -99,6 +115,8 @@ impl Rejection {
             Self::Malformed(reason) => reason.code(),
             Self::Invalid(reason) => reason.code(),
             Self::InsufficientScope { .. } => "insufficient_scope",
+            Self::InsufficientAuthentication(_) => "insufficient_user_authentication",
+            Self::Forbidden(_) => "forbidden",
             Self::Unavailable { .. } => "unavailable",
             Self::Misconfigured(_) => "misconfigured",
         }
@@ -138,7 +156,10 @@ impl fmt::Display for Rejection {
             Self::Invalid(reason) => fmt::Display::fmt(reason, f),
             Self::InsufficientScope { .. } => f.write_str("the token has not enough scope"),
             Self::Unavailable { .. } => f.write_str("the token cannot be checked now"),
-            Self::Misconfigured(how) => f.write_str(how),
+            Self::InsufficientAuthentication(_) => {
+                f.write_str("a stronger or more recent authentication is needed")
+            }
+            Self::Forbidden(how) | Self::Misconfigured(how) => f.write_str(how),
         }
     }
 }

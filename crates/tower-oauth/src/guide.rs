@@ -8,3 +8,6 @@ pub mod limitations {}
 
 #[doc = include_str!("../docs/security.md")]
 pub mod security {}
+
+#[doc = include_str!("../docs/observability.md")]
+pub mod observability {}

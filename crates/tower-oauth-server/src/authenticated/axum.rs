@@ -24,8 +24,8 @@ impl NotAuthenticated {
     }
 
     fn new(rejection: Rejection, head: &Parts) -> Self {
-        let realm = Admission::of(&head.extensions).ok().and_then(Admission::realm);
-        Self(Refusal::new(rejection, head, realm))
+        let style = Admission::style_of(&head.extensions);
+        Self(Refusal::new(rejection, head, style))
     }
 }
 
@@ -65,7 +65,8 @@ impl IntoResponse for NotAuthenticated {
     }
 }
 
-/// For a handler that refuses by itself. It is the HTTP answer: a handler knows whether it serves gRPC, this does not.
+/// For a handler that refuses by itself. It is the HTTP answer: a handler knows whether it serves gRPC, this does not. Nor does it know the
+/// door: without realm, address of metadata, and [`RenderRejection`](crate::RenderRejection).
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         Refusal::over_http(self).to_response().map(Body::from)

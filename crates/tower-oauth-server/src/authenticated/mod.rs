@@ -2,19 +2,21 @@
 
 #[cfg(feature = "axum")]
 mod axum;
+mod expiry;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Extensions;
-use tower_oauth_core::Scopes;
+use tower_oauth_core::{Scopes, SystemClock};
 
-use crate::require::Admission;
+use crate::require::{Admission, Proof};
 use crate::{Principal, Rejection};
 
 #[cfg(feature = "axum")]
 pub use self::axum::NotAuthenticated;
+pub use self::expiry::UntilExpiry;
 
 /// A caller whose token was valid, with its claims as `C`.
 ///
@@ -57,6 +59,10 @@ impl<C: Send + Sync + 'static> Authenticated<C> {
         let Admission::Caller(proof) = Admission::of(extensions)? else {
             return Err(Rejection::Missing);
         };
+        Self::of(proof)
+    }
+
+    pub(crate) fn of(proof: &Proof) -> Result<Self, Rejection> {
         let claims = proof.claims().ok_or(Rejection::Misconfigured(
             "the handler asks for claims of another type than the authenticator gives",
         ))?;
@@ -99,6 +105,39 @@ impl<C> Authenticated<C> {
     #[must_use]
     pub fn token_id(&self) -> Option<&str> {
         self.principal.token_id.as_deref()
+    }
+
+    /// How the subject has authenticated, as a context class (`acr`), if the token says.
+    #[must_use]
+    pub fn acr(&self) -> Option<&str> {
+        self.principal.acr.as_deref()
+    }
+
+    /// When the subject has authenticated, since 1970 (`auth_time`), if the token says.
+    #[must_use]
+    pub fn auth_time(&self) -> Option<Duration> {
+        self.principal.auth_time
+    }
+
+    /// Waits until the token is no longer let in ([`Principal::valid_until`]): for what outlives an answer, such as a WebSocket, and
+    /// for streams that a handler would rather re-check than have cut.
+    ///
+    /// ```
+    /// use tower_oauth_server::Authenticated;
+    ///
+    /// async fn serve<Socket>(caller: Authenticated, socket: Socket) {
+    ///     tokio::select! {
+    ///         () = caller.until_expiry() => { /* say goodbye, or ask for a new token and judge it */ }
+    ///         () = talk(socket) => {}
+    ///     }
+    /// }
+    ///
+    /// async fn talk<Socket>(socket: Socket) {
+    ///     # drop(socket)
+    /// }
+    /// ```
+    pub fn until_expiry(&self) -> UntilExpiry {
+        UntilExpiry::new(&self.principal, Arc::new(SystemClock))
     }
 
     /// The claims.

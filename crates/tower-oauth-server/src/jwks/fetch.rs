@@ -12,8 +12,12 @@ use tower_oauth_core::{BoxFuture, Clock, EndpointUri, Error, ErrorKind, Issuer};
 use tower_oauth_endpoint::{Discovery, Endpoint, HttpClient};
 use tower_oauth_jose::{KeySet, KeySetError};
 use tower_service::Service;
+use tracing::Instrument;
 
 use super::limiter::Spent;
+use super::store::name;
+#[cfg(feature = "metrics")]
+use crate::observe;
 
 /// The total time of a fetch, discovery included.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -72,6 +76,17 @@ pub(super) enum Answer {
     Set { keys: Arc<KeySet>, etag: Option<HeaderValue>, fresh_for: Option<Duration> },
 }
 
+#[cfg(feature = "metrics")]
+impl Answer {
+    /// How many usable keys it has brought.
+    fn keys(&self) -> Option<usize> {
+        match self {
+            Self::Set { keys, .. } => Some(keys.keys().len()),
+            Self::NotAsked | Self::Same { .. } => None,
+        }
+    }
+}
+
 /// A fetch that failed.
 #[derive(Debug)]
 pub(super) struct Failed {
@@ -124,8 +139,11 @@ impl Service<Ask> for Fetcher {
                 // The fetch that was to be joined landed a moment before.
                 return Ok(Fetched { seq, why, answer: Answer::NotAsked });
             }
-            let result = tokio::time::timeout(DEADLINE, inner.fetch(ask)).await;
-            match result.unwrap_or_else(|_| Err(ErrorKind::Timeout.into())) {
+            // Only here, where a load really runs: those who wait for it are not in the span.
+            let span =
+                tracing::debug_span!(target: "tower_oauth::jwks", "jwks_fetch", why = name(why));
+            let result = inner.timed_fetch(ask).instrument(span).await;
+            match result {
                 Ok(answer) => Ok(Fetched { seq, why, answer }),
                 Err(error) => Err(Failed { why, error }),
             }
@@ -134,6 +152,20 @@ impl Service<Ask> for Fetcher {
 }
 
 impl Inner {
+    async fn timed_fetch(&self, ask: Ask) -> Result<Answer, Error> {
+        #[cfg(feature = "metrics")]
+        let (why, began) = (ask.why, self.clock.now());
+        let result = tokio::time::timeout(DEADLINE, self.fetch(ask)).await;
+        let result = result.unwrap_or_else(|_| Err(ErrorKind::Timeout.into()));
+        #[cfg(feature = "metrics")]
+        observe::jwks_fetched(
+            name(why),
+            result.as_ref().map(Answer::keys).map_err(Error::kind),
+            self.clock.now().saturating_duration_since(began),
+        );
+        result
+    }
+
     async fn fetch(&self, ask: Ask) -> Result<Answer, Error> {
         let Source::Issuer { found, .. } = &self.source else {
             let Source::Uri(uri) = &self.source else {

@@ -371,7 +371,8 @@ fn tell(why: Why, keys: &KeySet, diff: &KeyDiff, fresh_for: Duration) {
     }
 }
 
-const fn name(why: Why) -> &'static str {
+/// For log fields and metric labels.
+pub(super) const fn name(why: Why) -> &'static str {
     match why {
         Why::First => "first",
         Why::Refresh => "refresh",

@@ -163,7 +163,7 @@ impl<C> Jwt<C> {
     }
 
     fn accept(&self, verified: Verified) -> Result<Caller<C>, Rejection> {
-        let principal = principal(verified.standard());
+        let principal = principal(verified.standard(), self.0.rules.leeway());
         let claims = (self.0.claims)(verified).map_err(Rejection::Invalid)?;
         Ok(Caller::new(principal, claims))
     }
@@ -204,11 +204,14 @@ fn unavailable(cause: ErrorKind, left: Option<Duration>) -> Rejection {
     Rejection::Unavailable { cause, retry_after: left.unwrap_or_default().max(SOON) }
 }
 
-fn principal(claims: &StandardClaims) -> Arc<Principal> {
+fn principal(claims: &StandardClaims, leeway: Duration) -> Arc<Principal> {
     let expires_at = claims.expires_at().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut principal = Principal::new(claims.issuer(), expires_at);
     principal.subject = claims.subject().map(str::to_owned);
     principal.client_id = claims.client_id().map(str::to_owned);
+    principal.valid_until = expires_at.saturating_add(leeway);
+    principal.acr = claims.acr().map(str::to_owned);
+    principal.auth_time = claims.auth_time().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     principal.token_id = claims.token_id().map(str::to_owned);
     principal.scopes = Scopes::parse(&claims.scopes().collect::<Vec<_>>().join(" "));
     Arc::new(principal)

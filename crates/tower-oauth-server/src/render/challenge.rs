@@ -2,16 +2,19 @@
 
 use http::HeaderValue;
 
-use super::description;
+use super::{Style, description};
 use crate::Rejection;
 
 /// The challenge that goes with a rejection. There is none where a token would not help.
-pub(super) fn of(rejection: &Rejection, realm: Option<&str>) -> Option<HeaderValue> {
-    if matches!(rejection, Rejection::Unavailable { .. } | Rejection::Misconfigured(_)) {
+pub(super) fn of(rejection: &Rejection, style: Option<&Style>) -> Option<HeaderValue> {
+    if matches!(
+        rejection,
+        Rejection::Forbidden(_) | Rejection::Unavailable { .. } | Rejection::Misconfigured(_)
+    ) {
         return None;
     }
     let mut params = Vec::new();
-    if let Some(realm) = realm {
+    if let Some(realm) = style.and_then(|style| style.realm.as_deref()) {
         params.push(format!("realm=\"{realm}\""));
     }
     // RFC 6750 §3.1: nothing of an error for a request that brought no credentials.
@@ -23,6 +26,19 @@ pub(super) fn of(rejection: &Rejection, realm: Option<&str>) -> Option<HeaderVal
         && is_scope(required)
     {
         params.push(format!("scope=\"{required}\""));
+    }
+    // RFC 9470 §3.
+    if let Rejection::InsufficientAuthentication(requirement) = rejection {
+        if let Some(acr_values) = requirement.acr_text() {
+            params.push(format!("acr_values=\"{acr_values}\""));
+        }
+        if let Some(max_age) = requirement.max_age() {
+            params.push(format!("max_age=\"{}\"", max_age.as_secs()));
+        }
+    }
+    // RFC 9728 §5.1.
+    if let Some(uri) = style.and_then(|style| style.resource_metadata.as_deref()) {
+        params.push(format!("resource_metadata=\"{uri}\""));
     }
     let text = if params.is_empty() {
         "Bearer".to_owned()
@@ -46,7 +62,8 @@ mod tests {
     use crate::MalformedRequest;
 
     fn text(rejection: Rejection, realm: Option<&str>) -> String {
-        of(&rejection, realm).unwrap().to_str().unwrap().to_owned()
+        let style = Style { realm: realm.map(Into::into), ..Style::default() };
+        of(&rejection, Some(&style)).unwrap().to_str().unwrap().to_owned()
     }
 
     #[test]

@@ -45,10 +45,7 @@ pub(super) fn response(
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(GRPC_STATUS, HeaderValue::from(rejection.grpc_code()));
-    if let Ok(message) = HeaderValue::try_from(percent_encode(&description(rejection))) {
-        headers.insert(GRPC_MESSAGE, message);
-    }
+    write_status(headers, rejection);
     // Not part of gRPC: metadata by which a client layer tells a dead token from one that is not enough.
     if let Some(challenge) = challenge {
         headers.insert(WWW_AUTHENTICATE, challenge);
@@ -57,6 +54,25 @@ pub(super) fn response(
         headers.insert(RETRY_AFTER, seconds);
     }
     response
+}
+
+/// The end of a stream that has begun already.
+pub(super) fn trailers(rejection: &Rejection) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    write_status(&mut trailers, rejection);
+    trailers
+}
+
+/// Whether an answer has its status in trailers behind the messages, as gRPC-Web has not.
+pub(super) fn is_native(headers: &HeaderMap) -> bool {
+    content_type(headers).is_some_and(|kind| !kind.starts_with("application/grpc-web"))
+}
+
+fn write_status(fields: &mut HeaderMap, rejection: &Rejection) {
+    fields.insert(GRPC_STATUS, HeaderValue::from(rejection.grpc_code()));
+    if let Ok(message) = HeaderValue::try_from(percent_encode(&description(rejection))) {
+        fields.insert(GRPC_MESSAGE, message);
+    }
 }
 
 /// Whether this is the media type, with or without parameters.

@@ -5,22 +5,28 @@
 
 mod challenge;
 mod grpc;
+mod style;
 mod web;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response};
 
-use crate::{DoorBody, Rejection};
+use crate::{DoorBody, Rejection, observe};
+
+pub use style::RenderRejection;
+pub(crate) use style::{Renderer, Style};
 
 /// An answer that waits to be written: the reason, and what is needed to write it.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     rejection: Rejection,
     dialect: Dialect,
-    realm: Option<Arc<str>>,
+    style: Option<Arc<Style>>,
+    /// What the application has made of it, which takes the head of the request.
+    own: Option<Response<Bytes>>,
 }
 
 /// What the client of a request understands.
@@ -35,7 +41,7 @@ enum Dialect {
 
 impl Refusal {
     /// Refuses the request with this head.
-    pub(crate) fn new(rejection: Rejection, head: &Parts, realm: Option<Arc<str>>) -> Self {
+    pub(crate) fn new(rejection: Rejection, head: &Parts, style: Option<Arc<Style>>) -> Self {
         // A refusal is part of a door's daily work, and a flood of them must not flood the log; a door that is put
         // together wrongly is a bug of the application.
         if let Rejection::Misconfigured(how) = rejection {
@@ -43,12 +49,17 @@ impl Refusal {
         } else {
             tracing::debug!(rejection = rejection.code(), "request refused");
         }
-        Self { rejection, dialect: Dialect::of(head), realm }
+        let dialect = Dialect::of(head);
+        let renderer = style.as_deref().and_then(|style| style.renderer.as_ref());
+        let own = renderer
+            .filter(|_| !matches!(dialect, Dialect::Grpc(_)))
+            .map(|renderer| renderer.0.render(&rejection, head));
+        Self { rejection, dialect, style, own }
     }
 
     /// For one who has no request at hand.
     pub(crate) const fn over_http(rejection: Rejection) -> Self {
-        Self { rejection, dialect: Dialect::Http, realm: None }
+        Self { rejection, dialect: Dialect::Http, style: None, own: None }
     }
 
     #[cfg(feature = "axum")]
@@ -58,10 +69,12 @@ impl Refusal {
 
     /// The answer, with the [`Rejection`] in its extensions.
     pub(crate) fn to_response(&self) -> Response<Bytes> {
-        let challenge = challenge::of(&self.rejection, self.realm.as_deref());
+        observe::rejected(&self.rejection);
+        let challenge = challenge::of(&self.rejection, self.style.as_deref());
+        let web = |challenge| web::response(&self.rejection, challenge, self.own.clone());
         let mut response = match self.dialect {
-            Dialect::Http => web::response(&self.rejection, challenge),
-            Dialect::HttpHead => web::response(&self.rejection, challenge).map(|_| Bytes::new()),
+            Dialect::Http => web(challenge),
+            Dialect::HttpHead => web(challenge).map(|_| Bytes::new()),
             Dialect::Grpc(content_type) => grpc::response(&self.rejection, challenge, content_type),
         };
         response.extensions_mut().insert(self.rejection.clone());
@@ -71,6 +84,16 @@ impl Refusal {
     pub(crate) fn to_door_response<B>(&self) -> Response<DoorBody<B>> {
         self.to_response().map(DoorBody::refusal)
     }
+}
+
+/// The end of a gRPC stream that has begun already.
+pub(crate) fn trailers(rejection: &Rejection) -> HeaderMap {
+    grpc::trailers(rejection)
+}
+
+/// Whether an answer is one of gRPC that ends with trailers.
+pub(crate) fn is_native_grpc(headers: &HeaderMap) -> bool {
+    grpc::is_native(headers)
 }
 
 impl Dialect {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::Extensions;
 
+use crate::render::Style;
 use crate::{Caller, Principal, Rejection};
 
 /// How a request came in. Only [`RequireToken`](crate::RequireToken) makes one, and puts it in the place of any that was there before.
@@ -13,7 +14,7 @@ pub(crate) enum Admission {
     /// With a valid token.
     Caller(Proof),
     /// Without credentials, where that is allowed.
-    Anonymous { realm: Option<Arc<str>> },
+    Anonymous { style: Arc<Style> },
     /// As a CORS preflight, which never has credentials.
     Preflight,
 }
@@ -23,7 +24,7 @@ pub(crate) enum Admission {
 pub(crate) struct Proof {
     pub(crate) principal: Arc<Principal>,
     claims: Arc<dyn Any + Send + Sync>,
-    pub(crate) realm: Option<Arc<str>>,
+    pub(crate) style: Option<Arc<Style>>,
 }
 
 impl Admission {
@@ -33,22 +34,28 @@ impl Admission {
         ))
     }
 
-    /// The realm to name in a refusal further in.
-    pub(crate) fn realm(&self) -> Option<Arc<str>> {
+    /// How the door looks, for a refusal further in.
+    pub(crate) fn style(&self) -> Option<Arc<Style>> {
         match self {
-            Self::Caller(Proof { realm, .. }) | Self::Anonymous { realm } => realm.clone(),
+            Self::Caller(proof) => proof.style.clone(),
+            Self::Anonymous { style } => Some(Arc::clone(style)),
             Self::Preflight => None,
         }
+    }
+
+    /// The same, of the door that the request with these extensions came through, if there is one.
+    pub(crate) fn style_of(extensions: &Extensions) -> Option<Arc<Style>> {
+        Self::of(extensions).ok().and_then(Self::style)
     }
 }
 
 impl Proof {
     pub(super) fn new<C: Send + Sync + 'static>(caller: Caller<C>) -> Self {
-        Self { principal: caller.principal, claims: caller.claims, realm: None }
+        Self { principal: caller.principal, claims: caller.claims, style: None }
     }
 
-    pub(super) fn with_realm(mut self, realm: Option<Arc<str>>) -> Self {
-        self.realm = realm;
+    pub(super) fn with_style(mut self, style: Arc<Style>) -> Self {
+        self.style = Some(style);
         self
     }
 

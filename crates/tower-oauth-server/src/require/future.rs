@@ -10,9 +10,8 @@ use tower_service::Service;
 
 use super::admission::Proof;
 use super::door::Door;
-use super::service::admit;
 use crate::render::Refusal;
-use crate::{DoorBody, Rejection};
+use crate::{DoorBody, Rejection, UntilExpiry};
 
 pin_project! {
     /// The answer of a [`RequireToken`](crate::RequireToken), of the service behind it (whose future is `F`) or its own.
@@ -33,7 +32,7 @@ pin_project! {
         /// The authenticator asks somebody. Boxed, so that the requests that need not wait do not carry the space.
         Waiting { wait: Box<Wait<S, B>> },
         /// The inner service answers.
-        Calling { #[pin] future: F },
+        Calling { #[pin] future: F, until: Option<UntilExpiry> },
     }
 }
 
@@ -58,8 +57,8 @@ impl<S, B, F> ResponseFuture<S, B, F> {
         Self { state: State::Waiting { wait: Box::new(Wait { verdict, door, inner, request }) } }
     }
 
-    pub(super) fn calling(future: F) -> Self {
-        Self { state: State::Calling { future } }
+    pub(super) fn calling(future: F, until: Option<UntilExpiry>) -> Self {
+        Self { state: State::Calling { future, until } }
     }
 }
 
@@ -76,8 +75,11 @@ where
                 StateProjection::Refused { refusal } => {
                     return Poll::Ready(Ok(refusal.to_door_response()));
                 }
-                StateProjection::Calling { future } => {
-                    return future.poll(cx).map_ok(|response| response.map(DoorBody::inner));
+                StateProjection::Calling { future, until } => {
+                    return future.poll(cx).map_ok(|response| match until.take() {
+                        Some(until) => DoorBody::cutting(response, until),
+                        None => response.map(DoorBody::inner),
+                    });
                 }
                 StateProjection::Waiting { wait } => ready!(wait.verdict.as_mut().poll(cx)),
             };
@@ -89,11 +91,13 @@ where
             let (mut head, body) = request.into_parts();
             state.set(match verdict {
                 Ok(proof) => {
-                    admit(&mut head, door.admit(proof));
-                    State::Calling { future: inner.call(Request::from_parts(head, body)) }
+                    let until = door.admit(&mut head, door.admission(proof));
+                    let future = inner.call(Request::from_parts(head, body));
+                    State::Calling { future, until }
                 }
                 Err(rejection) => {
-                    State::Refused { refusal: Refusal::new(rejection, &head, door.realm.clone()) }
+                    let style = Some(Arc::clone(&door.style));
+                    State::Refused { refusal: Refusal::new(rejection, &head, style) }
                 }
             });
         }

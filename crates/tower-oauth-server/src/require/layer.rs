@@ -1,12 +1,13 @@
 use std::fmt;
+use std::sync::Arc;
 
 use tower_layer::Layer;
-use tower_oauth_core::BuildError;
+use tower_oauth_core::{BuildError, Clock};
 
 use super::door::Door;
 use super::service::RequireToken;
-use crate::Authenticate;
-use crate::render::is_plain;
+use crate::render::{Renderer, Style, is_plain};
+use crate::{Authenticate, RenderRejection, ResourceMetadata};
 
 /// Lets in only requests with a valid bearer token.
 ///
@@ -87,8 +88,78 @@ impl RequireTokenLayer {
                 "has to be printable ASCII without quotes and backslashes",
             ));
         }
-        self.door.realm = Some(realm.into());
+        self.style().realm = Some(realm.into());
         Ok(self)
+    }
+
+    /// Names the address of this resource's metadata in every challenge (RFC 9728 §5.1), so that a client that has no
+    /// token finds out where to get one; by default none is named.
+    ///
+    /// ```
+    /// use tower_oauth_server::{RequireTokenLayer, ResourceMetadata};
+    ///
+    /// # fn build<A: tower_oauth_server::Authenticate>(jwt: A) -> Result<(), tower_oauth_core::BuildError> {
+    /// let metadata = ResourceMetadata::builder("https://api.example.com/inventory")
+    ///     .authorization_server("https://idp.example.com/realms/shop")
+    ///     .build()?;
+    /// let door = RequireTokenLayer::new(jwt).resource_metadata(&metadata);
+    /// # drop(door); Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn resource_metadata(mut self, metadata: &ResourceMetadata) -> Self {
+        self.style().resource_metadata = Some(metadata.uri().into());
+        self
+    }
+
+    /// Writes the bodies of refusals in the application's own way; see [`RenderRejection`], which a closure is too.
+    ///
+    /// Over gRPC there is no body, and nothing changes. The layers further in and the extractor follow this door.
+    #[must_use]
+    pub fn render_with(mut self, render: impl RenderRejection) -> Self {
+        self.style().renderer = Some(Renderer(Arc::new(render)));
+        self
+    }
+
+    /// Takes these headers away from every request that is let in, whoever sent it; by default none is.
+    ///
+    /// For names that a service further in believes: `X-User`, `X-Forwarded-Client-Cert`, those by which this very program
+    /// hands on who called. A client that sends them itself must not become somebody else (RFC 9700 §4.13). `_` counts as
+    /// `-`, since what stands behind CGI and its like cannot tell them apart. Called again it adds to the list.
+    ///
+    /// # Errors
+    /// A text is no header name.
+    pub fn strip_headers<T: AsRef<str>>(
+        mut self,
+        names: impl IntoIterator<Item = T>,
+    ) -> Result<Self, BuildError> {
+        self.door.strip.add(names)?;
+        Ok(self)
+    }
+
+    /// Ends the body of an answer when the token of its request does; by default it is let run, since it was asked for
+    /// with a valid token.
+    ///
+    /// For streams that outlive a token: server-sent events, downloads, gRPC streams. The end is
+    /// [`Principal::valid_until`](crate::Principal::valid_until), so that the leeway of the authenticator holds here too. A
+    /// gRPC stream ends with `grpc-status` 16 in its trailers; every other body ends with an error
+    /// ([`Rejection::Invalid`](crate::Rejection::Invalid)), by which the server breaks off the message, so that nobody takes a part
+    /// for the whole. gRPC-Web has its trailers in the body and is broken off too: with tonic's `GrpcWebLayer` *outside* of this layer it
+    /// gets the status. A body that says it is at most 64 KiB long is no stream and is never cut.
+    ///
+    /// A WebSocket is no body: its handler has to look at
+    /// [`Authenticated::until_expiry`](crate::Authenticated::until_expiry). So has a request's body that is still coming in.
+    /// Needs a Tokio runtime with its timer.
+    #[must_use]
+    pub fn cut_streams_at_expiry(mut self) -> Self {
+        self.door.cut_streams = true;
+        self
+    }
+
+    /// The clock that [`cut_streams_at_expiry`](Self::cut_streams_at_expiry) goes by; by default the system's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.door.clock = clock;
+        self
     }
 
     /// Also lets in requests without credentials; by default they are refused.
@@ -111,6 +182,10 @@ impl RequireTokenLayer {
     pub fn allow_cors_preflight(mut self) -> Self {
         self.door.allow_cors_preflight = true;
         self
+    }
+
+    fn style(&mut self) -> &mut Style {
+        Arc::make_mut(&mut self.door.style)
     }
 }
 

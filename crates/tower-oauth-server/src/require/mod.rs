@@ -11,8 +11,9 @@ mod erased;
 mod future;
 mod layer;
 mod service;
+mod strip;
 
-pub(crate) use admission::Admission;
+pub(crate) use admission::{Admission, Proof};
 pub use future::ResponseFuture;
 pub use layer::RequireTokenLayer;
 pub use service::RequireToken;

@@ -2,12 +2,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::AUTHORIZATION;
-use http::request::Parts;
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::admission::Admission;
 use super::door::{Answer, Door};
 use super::future::ResponseFuture;
 use crate::accessors::inner_accessors;
@@ -53,14 +50,15 @@ where
         let (mut head, body) = request.into_parts();
         match self.door.judge(&head) {
             Answer::Now(Ok(admission)) => {
-                admit(&mut head, admission);
-                ResponseFuture::calling(self.inner.call(Request::from_parts(head, body)))
+                let until = self.door.admit(&mut head, admission);
+                ResponseFuture::calling(self.inner.call(Request::from_parts(head, body)), until)
             }
             Answer::Now(Err(rejection)) => {
                 // `poll_ready` may have reserved a place in the inner service. A clone has none: the place is free for a request that
                 // needs it.
                 self.inner = self.inner.clone();
-                ResponseFuture::refused(Refusal::new(rejection, &head, self.door.realm.clone()))
+                let style = Some(Arc::clone(&self.door.style));
+                ResponseFuture::refused(Refusal::new(rejection, &head, style))
             }
             Answer::Later(verdict) => {
                 // The service that is ready goes with this request; what stays has to be made ready for the next.
@@ -70,15 +68,6 @@ where
                 ResponseFuture::waiting(verdict, Arc::clone(&self.door), inner, request)
             }
         }
-    }
-}
-
-/// Leaves the one word of this door in the request, in place of any that came with it.
-pub(super) fn admit(head: &mut Parts, admission: Admission) {
-    head.extensions.insert(admission);
-    // The value was checked here; whoever prints the request's headers further in does not print it.
-    if let Some(authorization) = head.headers.get_mut(AUTHORIZATION) {
-        authorization.set_sensitive(true);
     }
 }
 

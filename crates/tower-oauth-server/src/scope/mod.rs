@@ -1,9 +1,7 @@
 //! Behind the door: a caller who may come in may still not do everything.
 
-mod future;
 mod layer;
 mod service;
 
-pub use future::ScopeResponseFuture;
 pub use layer::RequireScopeLayer;
 pub use service::RequireScope;

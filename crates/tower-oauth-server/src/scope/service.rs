@@ -1,15 +1,13 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Extensions, Request, Response};
+use http::{Request, Response};
 use tower_service::Service;
 
-use super::future::ScopeResponseFuture;
 use super::layer::Rule;
+use crate::DoorBody;
 use crate::accessors::inner_accessors;
-use crate::render::Refusal;
-use crate::require::Admission;
-use crate::{DoorBody, Rejection};
+use crate::rule::{self, RuleResponseFuture};
 
 /// Lets pass only callers whose token has enough scope. Made by [`RequireScopeLayer`](crate::RequireScopeLayer).
 #[derive(Clone, Debug)]
@@ -32,30 +30,14 @@ where
 {
     type Response = Response<DoorBody<RB>>;
     type Error = S::Error;
-    type Future = ScopeResponseFuture<S::Future>;
+    type Future = RuleResponseFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match judge(&self.rule, request.extensions()) {
-            Ok(()) => ScopeResponseFuture::calling(self.inner.call(request)),
-            Err(rejection) => {
-                // As in `RequireToken`: the place that `poll_ready` may have reserved is given back.
-                self.inner = self.inner.clone();
-                let (head, _) = request.into_parts();
-                let realm = Admission::of(&head.extensions).ok().and_then(Admission::realm);
-                ScopeResponseFuture::refused(Refusal::new(rejection, &head, realm))
-            }
-        }
-    }
-}
-
-fn judge(rule: &Rule, extensions: &Extensions) -> Result<(), Rejection> {
-    match Admission::of(extensions)? {
-        Admission::Caller(proof) => rule.judge(&proof.principal),
-        Admission::Anonymous { .. } => Err(Rejection::Missing),
-        Admission::Preflight => Ok(()),
+        let verdict = rule::judge(request.extensions(), |proof| self.rule.judge(&proof.principal));
+        rule::follow(verdict, &mut self.inner, request)
     }
 }

@@ -10,7 +10,10 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_oauth_server::{RequireScopeLayer, RequireToken, RequireTokenLayer};
+use tower_oauth_server::{
+    Authenticated, RequireAuthenticationLayer, RequireClaimsLayer, RequireScopeLayer, RequireToken,
+    RequireTokenLayer, ResourceMetadata,
+};
 
 use crate::support::*;
 
@@ -101,6 +104,41 @@ async fn the_inner_service_is_ready_at_each_call() {
     }
 }
 
+/// Lets in Alice and nobody else.
+fn alice_only() -> RequireClaimsLayer {
+    RequireClaimsLayer::new(|caller: &Authenticated<Claims>| caller.subject() == Some(ALICE))
+}
+
+fn metadata() -> ResourceMetadata {
+    ResourceMetadata::builder("https://api.example").build().unwrap()
+}
+
+#[tokio::test]
+async fn rules_and_metadata_call_a_ready_service_give_places_back_and_can_be_cloned() {
+    let strict = Strict::new();
+    let taken = Arc::clone(&strict.taken);
+    let service = metadata().layer(table().layer(alice_only().layer(strict)));
+    let mut clone = service.clone();
+    drop(service);
+    for (request, status) in [
+        (with_token(ALICE), 200),
+        (with_token(BOB), 403),
+        (with_token(CAROL), 403),
+        (get(metadata().path(), &[]), 200),
+        (with_token(ALICE), 200),
+    ] {
+        let call = clone.ready().await.unwrap().call(request);
+        assert_eq!(call.await.unwrap().status(), status);
+        assert_eq!(taken.load(Ordering::SeqCst), 0);
+    }
+    let old = RequireAuthenticationLayer::within(std::time::Duration::ZERO).layer(Strict::new());
+    let mut stepped = table().layer(old).clone();
+    for _ in 0..2 {
+        let call = stepped.ready().await.unwrap().call(with_token(ALICE));
+        assert_eq!(call.await.unwrap().status(), 401);
+    }
+}
+
 #[tokio::test]
 async fn calls_that_overlap_do_not_share_a_readiness() {
     let mut service = table().layer(Strict::new());
@@ -151,6 +189,10 @@ async fn poll_ready_forwards() {
         assert_eq!(Service::<Request<()>>::poll_ready(&mut token, &mut cx), state);
         let mut scope = RequireScopeLayer::all(["a"]).layer(Readiness(state));
         assert_eq!(Service::<Request<()>>::poll_ready(&mut scope, &mut cx), state);
+        let mut rule = alice_only().layer(Readiness(state));
+        assert_eq!(Service::<Request<()>>::poll_ready(&mut rule, &mut cx), state);
+        let mut metadata = metadata().layer(Readiness(state));
+        assert_eq!(Service::<Request<()>>::poll_ready(&mut metadata, &mut cx), state);
     }
 }
 
@@ -199,6 +241,12 @@ async fn the_inner_service_can_be_reached() {
     let mut scope = RequireScopeLayer::all(["a"]).layer(3);
     *scope.get_mut() += 1;
     assert_eq!((*scope.get_ref(), scope.into_inner()), (4, 4));
+    let mut rule = alice_only().layer(3);
+    *rule.get_mut() += 1;
+    assert_eq!((*rule.get_ref(), rule.into_inner()), (4, 4));
+    let mut metadata = metadata().layer(3);
+    *metadata.get_mut() += 1;
+    assert_eq!((*metadata.get_ref(), metadata.into_inner()), (4, 4));
 }
 
 #[tokio::test]
@@ -221,6 +269,9 @@ fn the_services_and_their_futures_can_be_sent_and_the_services_shared() {
     }
     let mut service = shared(table().layer(RequireScopeLayer::all(["a"]).layer(Strict::new())));
     drop(send(service.call(get("/", &[]))));
+    let cutting = table().cut_streams_at_expiry();
+    let mut rules = shared(metadata().layer(cutting.layer(alice_only().layer(Strict::new()))));
+    drop(send(rules.call(get("/", &[]))));
 }
 
 /// A future that is polled by hand.

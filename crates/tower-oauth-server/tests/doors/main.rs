@@ -8,8 +8,20 @@ mod authenticated;
 mod axum_traps;
 mod canary;
 mod credentials;
+mod cut;
 mod discipline;
+mod hyper_server;
+mod issued;
+#[cfg(feature = "axum")]
+mod metadata;
+#[cfg(feature = "metrics")]
+mod observed;
+#[cfg(feature = "axum")]
+mod own_form;
+mod readiness;
 mod rendering;
+mod rules;
 mod scope;
+mod strip;
 mod support;
 mod tonic_server;

@@ -118,7 +118,7 @@ async fn h08_grpc_web_is_answered_in_its_own_kind() {
 }
 
 #[tokio::test]
-async fn the_answer_to_a_head_has_the_length_and_no_body() {
+async fn h09_the_answer_to_a_head_has_the_length_and_no_body() {
     let mut request = with_token(EXPIRED);
     *request.method_mut() = Method::HEAD;
     let head = ask(&table(), request).await;
@@ -141,7 +141,7 @@ async fn the_typed_reason_is_in_the_extensions_of_the_answer() {
 }
 
 #[tokio::test]
-async fn a_cors_preflight_is_refused_unless_it_is_allowed() {
+async fn h09_a_cors_preflight_is_refused_unless_it_is_allowed() {
     let options = |fields: &[(&'static str, &'static str)]| {
         let mut request = Request::options("/").body(()).unwrap();
         for (name, value) in fields {

@@ -37,7 +37,10 @@ impl Subscriber for Log {
         true
     }
 
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let mut line = Line(format!("span {} ", span.metadata().name()));
+        span.record(&mut line);
+        self.0.lock().unwrap().push(line.0);
         Id::from_u64(1)
     }
 
@@ -91,6 +94,26 @@ async fn one_event_for_each_load_with_counts_and_without_key_ids() {
     assert_eq!(lines.len(), 1, "fifty forgeries are one load: {lines:?}");
     assert!(lines[0].contains("outcome=\"failed\""), "{lines:?}");
     assert!(log.lines().iter().all(|line| !line.contains("CANARY")), "{:?}", log.lines());
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_span_stands_round_each_load_and_not_round_those_who_wait() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let house = House::new();
+    let spans = || {
+        let lines = log.take();
+        lines.into_iter().filter(|line| line.starts_with("span jwks_fetch ")).collect::<Vec<_>>()
+    };
+    let token = house.token();
+    let (first, second) = tokio::join!(house.accepts(&token), house.accepts(&token));
+    assert!(first && second);
+    assert_eq!(spans(), ["span jwks_fetch why=\"first\" "]);
+    assert!(house.accepts(&token).await);
+    assert_eq!(spans(), [""; 0]);
+    house.issuer.rotate(Rotation::Replace);
+    assert!(house.accepts(&house.token()).await);
+    assert_eq!(spans(), ["span jwks_fetch why=\"miss\" "]);
 }
 
 #[tokio::test(flavor = "current_thread")]

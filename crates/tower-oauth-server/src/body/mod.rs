@@ -1,13 +1,19 @@
 //! The body of an answer that came through a door.
 
+mod cut;
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+
+use self::cut::Cut;
+use crate::UntilExpiry;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -22,6 +28,8 @@ pin_project! {
     pub struct DoorBody<B> {
         #[pin]
         kind: Kind<B>,
+        // Boxed, so that the bodies that run to their end do not carry the space.
+        cut: Option<Box<Cut>>,
     }
 }
 
@@ -35,11 +43,17 @@ pin_project! {
 
 impl<B> DoorBody<B> {
     pub(crate) const fn inner(body: B) -> Self {
-        Self { kind: Kind::Inner { body } }
+        Self { kind: Kind::Inner { body }, cut: None }
+    }
+
+    /// The answer of the inner service, which ends when a token does.
+    pub(crate) fn cutting(response: Response<B>, until: UntilExpiry) -> Response<Self> {
+        let cut = Some(Box::new(Cut::new(until, response.headers())));
+        response.map(|body| Self { kind: Kind::Inner { body }, cut })
     }
 
     pub(crate) const fn refusal(data: Bytes) -> Self {
-        Self { kind: Kind::Refusal { data } }
+        Self { kind: Kind::Refusal { data }, cut: None }
     }
 }
 
@@ -61,7 +75,17 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.project().kind.project() {
+        let mut this = self.project();
+        if let (Some(cut), Kind::Inner { body }) = (this.cut.as_mut(), &*this.kind)
+            && cut.poll(cx, &body.size_hint()).is_ready()
+        {
+            let last = cut.last_frame();
+            // The producer is told by the drop, as when a client goes away.
+            this.kind.set(Kind::Refusal { data: Bytes::new() });
+            *this.cut = None;
+            return Poll::Ready(Some(last));
+        }
+        match this.kind.project() {
             KindProjection::Inner { body } => {
                 body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
             }

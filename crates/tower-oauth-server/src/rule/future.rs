@@ -9,8 +9,9 @@ use crate::DoorBody;
 use crate::render::Refusal;
 
 pin_project! {
-    /// The answer of a [`RequireScope`](crate::RequireScope), of the service behind it (whose future is `F`) or its own.
-    pub struct ScopeResponseFuture<F> {
+    /// The answer of a service behind a rule ([`RequireScope`](crate::RequireScope), [`RequireRule`](crate::RequireRule)): that of
+    /// the service, whose future is `F`, or a refusal.
+    pub struct RuleResponseFuture<F> {
         #[pin]
         state: State<F>,
     }
@@ -24,17 +25,17 @@ pin_project! {
     }
 }
 
-impl<F> ScopeResponseFuture<F> {
-    pub(super) const fn refused(refusal: Refusal) -> Self {
+impl<F> RuleResponseFuture<F> {
+    pub(crate) const fn refused(refusal: Refusal) -> Self {
         Self { state: State::Refused { refusal } }
     }
 
-    pub(super) const fn calling(future: F) -> Self {
+    pub(crate) const fn calling(future: F) -> Self {
         Self { state: State::Calling { future } }
     }
 }
 
-impl<F, RB, E> Future for ScopeResponseFuture<F>
+impl<F, RB, E> Future for RuleResponseFuture<F>
 where
     F: Future<Output = Result<Response<RB>, E>>,
 {
@@ -50,8 +51,8 @@ where
     }
 }
 
-impl<F> fmt::Debug for ScopeResponseFuture<F> {
+impl<F> fmt::Debug for RuleResponseFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScopeResponseFuture").finish_non_exhaustive()
+        f.debug_struct("RuleResponseFuture").finish_non_exhaustive()
     }
 }
