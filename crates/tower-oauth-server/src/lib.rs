@@ -57,8 +57,8 @@ pub use authenticated::Authenticated;
 #[cfg(feature = "axum")]
 pub use authenticated::NotAuthenticated;
 pub use body::DoorBody;
-pub use jwks::{Jwks, JwksBuilder, JwksHealth};
-pub use jwt::{Jwt, JwtBuilder, JwtIssuer};
+pub use jwks::{ColdStart, Jwks, JwksBuilder, JwksHealth, JwksLoad, JwksStatus, JwksWatch};
+pub use jwt::{Jwt, JwtBuilder, JwtIssuer, VerifiedTokenCache};
 pub use rejection::{MalformedRequest, Rejection};
 pub use require::{RequireToken, RequireTokenLayer, ResponseFuture};
 pub use scope::{RequireScope, RequireScopeLayer, ScopeResponseFuture};
