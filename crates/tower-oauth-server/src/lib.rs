@@ -45,6 +45,7 @@ mod authenticate;
 mod authenticated;
 mod body;
 mod credentials;
+mod issuers;
 mod jwks;
 mod jwt;
 mod rejection;
@@ -57,6 +58,7 @@ pub use authenticated::Authenticated;
 #[cfg(feature = "axum")]
 pub use authenticated::NotAuthenticated;
 pub use body::DoorBody;
+pub use issuers::{Issuers, TenantResolver, Tenants, TenantsBuilder};
 pub use jwks::{ColdStart, Jwks, JwksBuilder, JwksHealth, JwksLoad, JwksStatus, JwksWatch};
 pub use jwt::{Jwt, JwtBuilder, JwtIssuer, VerifiedTokenCache};
 pub use rejection::{MalformedRequest, Rejection};
@@ -65,5 +67,5 @@ pub use scope::{RequireScope, RequireScopeLayer, ScopeResponseFuture};
 
 // What the signatures here are made of, so that a program needs no second crate to write them down.
 pub use tower_oauth_core::{BuildError, Clock, Error, ErrorKind, Scopes, SystemClock};
-pub use tower_oauth_endpoint::HttpClient;
+pub use tower_oauth_endpoint::{BoxError, HttpClient};
 pub use tower_oauth_jose::{Algorithm, InvalidToken, KeySet, SkippedKey, StandardClaims};

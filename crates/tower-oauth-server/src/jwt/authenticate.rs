@@ -37,20 +37,33 @@ impl<C: Send + Sync + 'static> Authenticate for Jwt<C> {
     type Claims = C;
 
     fn authenticate(&self, presented: Presented<'_>) -> Verdict<C> {
-        let digest = match self.recall(presented.token) {
-            Ok(caller) => return Verdict::Now(Ok(caller)),
-            Err(digest) => digest,
-        };
-        match Unverified::parse(presented.token) {
-            Ok(token) => self.judge(token, digest),
-            Err(reason) => Verdict::Now(Err(Rejection::Invalid(reason))),
-        }
+        self.authenticate_text(presented.token)
     }
 }
 
 impl<C: Send + Sync + 'static> Jwt<C> {
+    /// A token without the request that it came with.
+    pub(crate) fn authenticate_text(&self, token: &str) -> Verdict<C> {
+        let digest = match self.recall(token) {
+            Ok(caller) => return Verdict::Now(Ok(caller)),
+            Err(digest) => digest,
+        };
+        match Unverified::parse(token) {
+            Ok(token) => self.judge(token, digest),
+            Err(reason) => Verdict::Now(Err(Rejection::Invalid(reason))),
+        }
+    }
+
+    /// The same for a token that is already parsed, because its issuer had to be found.
+    pub(crate) fn authenticate_parsed(&self, token: Unverified<'_>, text: &str) -> Verdict<C> {
+        match self.recall(text) {
+            Ok(caller) => Verdict::Now(Ok(caller)),
+            Err(digest) => self.judge(token, digest),
+        }
+    }
+
     /// The caller of a token that was verified before, or what to remember it by.
-    pub(crate) fn recall(&self, token: &str) -> Result<Caller<C>, Option<Digest>> {
+    fn recall(&self, token: &str) -> Result<Caller<C>, Option<Digest>> {
         let Some(verified) = &self.0.verified else { return Err(None) };
         let Some(digest) = verified.digest(token) else { return Err(None) };
         let peek = self.0.jwks.peek();
@@ -61,7 +74,7 @@ impl<C: Send + Sync + 'static> Jwt<C> {
     }
 
     /// Judges a token that is not remembered.
-    pub(crate) fn judge(&self, token: Unverified<'_>, digest: Option<Digest>) -> Verdict<C> {
+    fn judge(&self, token: Unverified<'_>, digest: Option<Digest>) -> Verdict<C> {
         let mut checked = match token.check(&self.0.rules, self.wall_clock()) {
             Ok(checked) => checked,
             Err(reason) => return Verdict::Now(Err(Rejection::Invalid(reason))),
@@ -249,7 +262,7 @@ fn undecided(doubt: Option<Doubt>) -> Rejection {
     }
 }
 
-fn unavailable(cause: ErrorKind, left: Option<Duration>) -> Rejection {
+pub(crate) fn unavailable(cause: ErrorKind, left: Option<Duration>) -> Rejection {
     Rejection::Unavailable { cause, retry_after: left.unwrap_or_default().max(SOON) }
 }
 

@@ -14,6 +14,7 @@ use crate::Jwks;
 
 use self::cache::VerifiedTokens;
 
+pub(crate) use self::authenticate::unavailable;
 pub use self::builder::{JwtBuilder, JwtIssuer};
 pub use self::cache::VerifiedTokenCache;
 
@@ -94,6 +95,12 @@ impl Jwt {
 }
 
 impl<C> Jwt<C> {
+    /// The issuer whose tokens these are.
+    #[must_use]
+    pub fn issuer_name(&self) -> &str {
+        self.0.rules.issuer()
+    }
+
     /// The keys: to warm them up, to ask for their health, or to share them.
     #[must_use]
     pub fn jwks(&self) -> &Jwks {
