@@ -35,11 +35,9 @@ fn server_door(criterion: &mut Criterion) {
         let expired = issuer.mint(TokenSpec::new().expired());
 
         let mut group = criterion.benchmark_group(format!("server door, {}", algorithm.name()));
-        for (name, token, status) in [
-            ("good token", &good, 200),
-            ("forged kid", &forged, 401),
-            ("expired", &expired, 401),
-        ] {
+        for (name, token, status) in
+            [("good token", &good, 200), ("forged kid", &forged, 401), ("expired", &expired, 401)]
+        {
             let mut call = || {
                 let request = Request::get("/stock/bolt")
                     .header("authorization", format!("Bearer {token}"))

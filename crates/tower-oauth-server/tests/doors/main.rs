@@ -8,6 +8,7 @@ mod authenticated;
 mod axum_traps;
 mod canary;
 mod credentials;
+mod darkness;
 mod discipline;
 mod rendering;
 mod scope;
