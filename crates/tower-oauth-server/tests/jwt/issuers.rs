@@ -296,7 +296,8 @@ async fn a_resolver_in_trouble_is_503_and_is_asked_again() {
     let clock = ManualClock::new();
     let (a, other) = (issuer("a", &clock), issuer("other", &clock));
     type Answer = Result<Option<Jwt>, BoxError>;
-    let answers: Vec<(&str, Box<dyn Fn() -> Answer + Send + Sync>)> = vec![
+    type Answers = Box<dyn Fn() -> Answer + Send + Sync>;
+    let answers: Vec<(&str, Answers)> = vec![
         ("an error", Box::new(|| Err("CANARY".into()))),
         ("another issuer", {
             let other = jwt(&other, &clock).build().unwrap();
