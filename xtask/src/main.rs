@@ -12,6 +12,7 @@ mod command;
 mod crates;
 mod graph;
 mod lint;
+mod probe;
 mod reasons;
 mod setup;
 mod test;
@@ -31,6 +32,7 @@ cargo xtask test [SELECTION]   sets everything up, runs every test, searches the
 cargo xtask lint               fmt, clippy, docs, and each feature of each library built alone
 cargo xtask crates             the number of crates that we bring, why, and the budgets
 cargo xtask cases              the required cases (J01, K04, ...) that no test is named after
+cargo xtask probe              how the server door behaves in the probes that others were put to, beside them
 cargo xtask --help             this
 ";
 
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         ("lint", []) => done(lint::run_all()),
         ("crates", []) => done(crates::run()),
         ("cases", []) => done(cases::run()),
+        ("probe", []) => done(probe::run()),
         ("--help" | "-h" | "help", _) => {
             print!("{HELP}");
             return ExitCode::SUCCESS;

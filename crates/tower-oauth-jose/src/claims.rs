@@ -215,6 +215,11 @@ impl Rules {
 /// The claims set, read claim by claim.
 struct Claims<'a>(Object<'a>);
 
+/// `iss` of a claims set of which nothing else is known.
+pub(crate) fn issuer(payload: &[u8]) -> Result<Cow<'_, str>, InvalidToken> {
+    Claims(Object::parse(payload)?).required("iss", Claims::text)
+}
+
 impl<'a> Claims<'a> {
     fn required<T>(
         &self,

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde::de::DeserializeOwned;
 
 use crate::algorithm::Algorithm;
-use crate::claims::StandardClaims;
+use crate::claims::{self, StandardClaims};
 use crate::error::InvalidToken;
 use crate::header::Header;
 use crate::key::{KeySet, NoKey, Thumbprint, VerifyingKey};
@@ -56,6 +56,17 @@ impl<'t> Unverified<'t> {
             payload: base64url::decode(payload).ok_or(InvalidToken::Malformed)?,
             signature: base64url::decode(signature).ok_or(InvalidToken::Malformed)?,
         })
+    }
+
+    /// The issuer that the token *says* it has, to choose among the [`Rules`] of several trusted
+    /// issuers, and for nothing else: anybody can write anything here. Never fetch from it, and keep
+    /// it out of logs. [`check`](Self::check) compares it with the issuer of the rules.
+    ///
+    /// # Errors
+    ///
+    /// The claims set is not one strict JSON object, or has no `iss` that is a string.
+    pub fn claimed_issuer(&self) -> Result<Cow<'_, str>, InvalidToken> {
+        claims::issuer(&self.payload)
     }
 
     /// Checks all that needs no key: that `alg` is allowed, the type of token, and the standard

@@ -48,6 +48,7 @@ mod authenticate;
 mod authenticated;
 mod body;
 mod credentials;
+mod issuers;
 mod jwks;
 mod jwt;
 mod metadata;
@@ -64,8 +65,9 @@ pub use authenticate::{Authenticate, Caller, Presented, Principal, Verdict};
 pub use authenticated::NotAuthenticated;
 pub use authenticated::{Authenticated, UntilExpiry};
 pub use body::DoorBody;
-pub use jwks::{Jwks, JwksBuilder, JwksHealth};
-pub use jwt::{Jwt, JwtBuilder, JwtIssuer};
+pub use issuers::{Issuers, TenantResolver, Tenants, TenantsBuilder};
+pub use jwks::{ColdStart, Jwks, JwksBuilder, JwksHealth, JwksLoad, JwksStatus, JwksWatch};
+pub use jwt::{Jwt, JwtBuilder, JwtIssuer, VerifiedTokenCache};
 pub use metadata::{
     MetadataFuture, ResourceMetadata, ResourceMetadataBuilder, ServeResourceMetadata,
 };
@@ -81,5 +83,5 @@ pub use scope::{RequireScope, RequireScopeLayer};
 
 // What the signatures here are made of, so that a program needs no second crate to write them down.
 pub use tower_oauth_core::{BuildError, Clock, Error, ErrorKind, Scopes, SystemClock};
-pub use tower_oauth_endpoint::HttpClient;
+pub use tower_oauth_endpoint::{BoxError, HttpClient};
 pub use tower_oauth_jose::{Algorithm, InvalidToken, KeySet, SkippedKey, StandardClaims};

@@ -162,6 +162,13 @@ impl KeySet {
         thumbprints
     }
 
+    /// The same set less the keys under `kid`.
+    #[must_use]
+    pub fn without(&self, kid: &str) -> Self {
+        let keys = self.keys.iter().filter(|key| key.kid() != Some(kid));
+        Self { keys: keys.cloned().collect(), skipped: self.skipped.clone() }
+    }
+
     /// What a refresh from `self` to `new` brings. The order of the keys does not matter.
     #[must_use]
     pub fn diff(&self, new: &Self) -> KeyDiff {

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tower_oauth_endpoint::{Discovery, HttpClient};
 
 use super::Jwks;
 use super::fetch::{Fetcher, Source};
+use super::file::SnapshotFile;
 use super::store::Store;
 
 const MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -20,6 +22,7 @@ const MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 /// | [`http_client`](Self::http_client) | the `transport` feature's; without the feature it must be given |
 /// | [`stale_for`](Self::stale_for) | 24 h |
 /// | [`trust_host`](Self::trust_host) | the issuer's own host only |
+/// | [`snapshot_file`](Self::snapshot_file) | none |
 /// | [`clock`](Self::clock) | the system's |
 #[derive(Clone)]
 #[must_use]
@@ -29,6 +32,7 @@ pub struct JwksBuilder {
     clock: Arc<dyn Clock>,
     stale_for: Duration,
     trusted_hosts: Vec<String>,
+    snapshot_file: Option<PathBuf>,
 }
 
 #[derive(Clone)]
@@ -53,6 +57,7 @@ impl JwksBuilder {
             clock: Arc::new(SystemClock),
             stale_for: MAX_STALE,
             trusted_hosts: Vec::new(),
+            snapshot_file: None,
         }
     }
 
@@ -75,6 +80,21 @@ impl JwksBuilder {
         self
     }
 
+    /// Keeps the last good set in this file, for a start while the issuer does not answer.
+    ///
+    /// It is read once, by [`build`](Self::build). A set that is still fresh serves at once, and is
+    /// refreshed by the first request; one that is only within [`stale_for`](Self::stale_for) serves if the first fetch fails; an older
+    /// one is ignored. So is, with a warning, a file that is corrupt, larger than 272 KiB, of
+    /// another issuer or from the future, and on Unix one that is of another user or writable by
+    /// others: whoever can write it can let anybody in. Put it where only the service may write.
+    ///
+    /// It is written after each load, in the background: mode 0600, to a new file that is then
+    /// renamed. A set in which the issuer has published a private key is not written.
+    pub fn snapshot_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.snapshot_file = Some(path.into());
+        self
+    }
+
     /// Takes the time from this clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -85,12 +105,14 @@ impl JwksBuilder {
     ///
     /// # Errors
     /// The issuer or the address is not usable, `stale_for` is more than 24 h, a host is trusted
-    /// although nothing is discovered, or there is no HTTP client.
+    /// although nothing is discovered, the snapshot file has no place, or there is no HTTP client.
     pub fn build(self) -> Result<Jwks, BuildError> {
         if self.stale_for > MAX_STALE {
             let value = format_args!("{:?}", self.stale_for);
             return Err(BuildError::new("stale_for", value, "is more than 24 hours"));
         }
+        let (Place::Issuer(name) | Place::Uri(name)) = &self.place;
+        let file = self.snapshot_file.map(|path| SnapshotFile::new(path, name)).transpose()?;
         let http = self.http.map_or_else(default_http_client, Ok)?;
         let (issuer, source) = match self.place {
             Place::Uri(uri) => {
@@ -114,7 +136,7 @@ impl JwksBuilder {
             }
         };
         let fetcher = Fetcher::new(source, http, Arc::clone(&self.clock));
-        Ok(Jwks::fetched(issuer, Store::new(fetcher, self.clock, self.stale_for)))
+        Ok(Jwks::fetched(issuer, Store::new(fetcher, self.clock, self.stale_for, file)))
     }
 }
 

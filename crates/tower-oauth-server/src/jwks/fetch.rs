@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use http::HeaderValue;
 use tower_oauth_core::codec::{JwksCodec, JwksRequest, JwksResponse};
 use tower_oauth_core::{BoxFuture, Clock, EndpointUri, Error, ErrorKind, Issuer};
@@ -15,7 +16,7 @@ use tower_service::Service;
 use tracing::Instrument;
 
 use super::limiter::Spent;
-use super::store::name;
+use super::landing::name;
 #[cfg(feature = "metrics")]
 use crate::observe;
 
@@ -73,7 +74,13 @@ pub(super) enum Answer {
     /// The set at hand is still the one (304).
     Same { fresh_for: Option<Duration> },
     /// A set with at least one usable key.
-    Set { keys: Arc<KeySet>, etag: Option<HeaderValue>, fresh_for: Option<Duration> },
+    Set {
+        keys: Arc<KeySet>,
+        etag: Option<HeaderValue>,
+        fresh_for: Option<Duration>,
+        /// The set as it came, for the snapshot file.
+        body: Bytes,
+    },
 }
 
 #[cfg(feature = "metrics")]
@@ -235,7 +242,7 @@ impl Inner {
                 if keys.is_empty() {
                     return Err(ErrorKind::Malformed("the key set has no usable key").into());
                 }
-                Ok(Answer::Set { keys: Arc::new(keys), etag, fresh_for })
+                Ok(Answer::Set { keys: Arc::new(keys), etag, fresh_for, body })
             }
         }
     }

@@ -2,8 +2,13 @@
 
 mod builder;
 mod fetch;
+mod file;
+mod gate;
+mod landing;
 mod limiter;
+mod ready;
 mod snapshot;
+mod status;
 mod store;
 
 use std::fmt;
@@ -18,6 +23,8 @@ use self::snapshot::Snapshot;
 use self::store::Store;
 
 pub use self::builder::JwksBuilder;
+pub use self::ready::ColdStart;
+pub use self::status::{JwksHealth, JwksLoad, JwksStatus, JwksWatch};
 pub(crate) use self::store::{Landed, Next, Wait};
 
 /// The keys of one issuer (its JWK Set, RFC 7517 §5), kept fresh.
@@ -80,24 +87,6 @@ enum Keys {
     Fetched(Store),
 }
 
-/// What a key set is good for at this moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum JwksHealth {
-    /// The set is as fresh as the issuer wants it.
-    Fresh,
-    /// The set is older than that, and goes on serving.
-    Stale {
-        /// For how long, if no refresh succeeds.
-        left: Duration,
-    },
-    /// There is no set, or it is too old: requests get 503.
-    Unavailable {
-        /// What the last fetch failed of; `None` if none was made yet.
-        cause: Option<ErrorKind>,
-    },
-}
-
 /// One look at the set.
 pub(crate) struct Peek {
     snapshot: Guard<Option<Arc<Snapshot>>>,
@@ -108,6 +97,11 @@ impl Peek {
     /// The keys, unless there are none or they are too old.
     pub(crate) fn keys(&self) -> Option<&KeySet> {
         self.snapshot.as_deref().filter(|_| self.serves).map(Snapshot::keys)
+    }
+
+    /// See [`Jwks::generation`].
+    pub(crate) fn generation(&self) -> u64 {
+        self.snapshot.as_deref().map_or(0, Snapshot::generation)
     }
 
     /// The fetch that the keys come from.
@@ -165,7 +159,8 @@ impl Jwks {
                 }
             };
             if let Landed::Failed(error) = store.landed(wait).await {
-                return Err(error);
+                // The snapshot file may have had a set for this case.
+                return if self.peek().keys().is_some() { Ok(()) } else { Err(error) };
             }
         }
         if self.peek().keys().is_some() { Ok(()) } else { Err(ErrorKind::Lost.into()) }
@@ -193,10 +188,47 @@ impl Jwks {
         Err(ErrorKind::Lost.into())
     }
 
+    /// Drops the keys under this id, here and in the snapshot file, and with them every verdict that
+    /// they have proven. Says whether there were any. For an operator who knows that a copy is bad.
+    ///
+    /// The next token under the id asks the issuer, within the budget for misses. If the issuer
+    /// still publishes the key, that brings it back: to ban a key that its issuer stands by is not
+    /// what this does. A fetch that is in the air does not bring it back. In a
+    /// [fixed](Self::fixed) set it is gone for good.
+    #[must_use = "says whether there was such a key"]
+    pub fn evict(&self, kid: &str) -> bool {
+        match &self.0.keys {
+            Keys::Fixed(fixed) => {
+                let Some(before) = fixed.load_full().filter(|set| set.holds(kid)) else {
+                    return false;
+                };
+                fixed.store(before.without(kid, before.generation + 1).map(Arc::new));
+                true
+            }
+            Keys::Fetched(store) => store.evict(kid),
+        }
+    }
+
+    /// Drops the whole set, here and in the snapshot file, with every verdict that its keys have
+    /// proven, and starts cold: the next request fetches and waits. A
+    /// [fixed](Self::fixed) set is gone for good.
+    ///
+    /// To replace a set without a gap use [`refresh`](Self::refresh).
+    pub fn clear(&self) {
+        match &self.0.keys {
+            Keys::Fixed(fixed) => fixed.store(None),
+            Keys::Fetched(store) => store.clear(),
+        }
+    }
+
     /// What the set is good for at this moment. Asking fetches nothing.
     #[must_use]
     pub fn health(&self) -> JwksHealth {
-        let Keys::Fetched(store) = &self.0.keys else { return JwksHealth::Fresh };
+        let store = match &self.0.keys {
+            Keys::Fixed(fixed) if fixed.load().is_some() => return JwksHealth::Fresh,
+            Keys::Fixed(_) => return JwksHealth::Unavailable { cause: None },
+            Keys::Fetched(store) => store,
+        };
         let now = store.now();
         let ages = store.load().as_deref().and_then(|snapshot| snapshot.ages);
         match ages {
@@ -206,6 +238,22 @@ impl Jwks {
             }
             _ => JwksHealth::Unavailable { cause: store.last_error() },
         }
+    }
+
+    /// The health, with what the last fetches brought. Asking fetches nothing.
+    #[must_use]
+    pub fn status(&self) -> JwksStatus {
+        let (last_error, last_load) = match &self.0.keys {
+            Keys::Fixed(_) => (None, None),
+            Keys::Fetched(store) => (store.last_error(), store.last_load()),
+        };
+        JwksStatus { health: self.health(), last_error, last_load }
+    }
+
+    /// Tells when the state changes, from now on.
+    #[must_use]
+    pub fn watch(&self) -> JwksWatch {
+        JwksWatch::new(self)
     }
 
     /// The entries of the set at hand that are not used, and why. A key id in it is the issuer's

@@ -37,6 +37,23 @@ impl Snapshot {
         &self.keys
     }
 
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(super) fn holds(&self, kid: &str) -> bool {
+        self.keys.keys().iter().any(|key| key.kid() == Some(kid))
+    }
+
+    /// The same set less the keys under `kid`; `None` if no key is left.
+    ///
+    /// Without its entity tag: a 304 would say that the set with the key is still the one.
+    pub(super) fn without(&self, kid: &str, generation: u64) -> Option<Self> {
+        let keys = Arc::new(self.keys.without(kid));
+        let rest = Self { keys, generation, seq: self.seq, etag: None, ages: self.ages };
+        (!rest.keys.is_empty()).then_some(rest)
+    }
+
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.ages.is_some_and(|ages| now >= ages.refresh_at)
     }
@@ -65,6 +82,21 @@ impl Ages {
             fresh_until,
             serves_until: fresh_until + stale_for,
         }
+    }
+
+    /// Of a set that was fetched `age` ago by a process that is gone. It is due at once: the issuer
+    /// may have changed its keys while nobody was looking.
+    pub(super) fn seeded(
+        now: Instant,
+        fresh_for: Duration,
+        age: Duration,
+        stale_for: Duration,
+    ) -> Self {
+        // The clamp of a fetch holds for what a file says, too.
+        let fresh_for = fresh_for.clamp(SHORTEST, LONGEST);
+        let fresh_until = now + fresh_for.saturating_sub(age);
+        let serves_until = now + (fresh_for + stale_for).saturating_sub(age);
+        Self { refresh_at: now, fresh_until, serves_until }
     }
 }
 

@@ -1,18 +1,21 @@
-//! The one place that changes the key set: every fetch starts here and lands here.
+//! The key set with its fetches: every one of them starts here. They land in `landing`.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwapOption, Guard};
+use arc_swap::Guard;
+use tokio::sync::watch;
 use tower_layer::Layer;
 use tower_oauth_core::{Clock, Error, ErrorKind};
-use tower_oauth_jose::{KeyDiff, KeySet, SkipReason};
 use tower_service::Service;
 use tower_single_flight::{FlightError, ResponseFuture, SingleFlight, SingleFlightLayer};
 
 use super::fetch::{Answer, Ask, Failed, Fetched, Fetcher, Why};
-use super::limiter::{Absent, Misses, Refresh};
-use super::snapshot::{Ages, Snapshot};
+use super::file::SnapshotFile;
+use super::gate::Gate;
+use super::landing::Shared;
+use super::snapshot::Snapshot;
+use super::status::JwksLoad;
 
 /// How many requests may wait for one fetch. They hold a token of up to 8 KiB each.
 const MAX_WAITERS: usize = 8_192;
@@ -27,30 +30,6 @@ pub(super) struct Store {
 
 /// All fetches have the one key `()`: at most one is in the air.
 type Flight = SingleFlight<Fetcher, fn(&Ask), (), Fetched, Failed>;
-
-/// What a flight needs when it lands.
-struct Shared {
-    snapshot: ArcSwapOption<Snapshot>,
-    /// Held for arithmetic, and for setting a flight off; never across an await.
-    gate: Mutex<Gate>,
-    clock: Arc<dyn Clock>,
-    stale_for: Duration,
-}
-
-/// Who may fetch, and when.
-#[derive(Default)]
-struct Gate {
-    /// The number of the last fetch that was set off.
-    started: u64,
-    in_air: Option<(u64, Why)>,
-    misses: Misses,
-    /// For a set that grows old.
-    refresh: Refresh,
-    /// For a set that is not there.
-    first: Refresh,
-    absent: Absent,
-    last_error: Option<ErrorKind>,
-}
 
 /// A place among those who wait for a fetch.
 pub(crate) struct Wait {
@@ -87,13 +66,13 @@ pub(crate) enum Landed {
 // === impl Store ===
 
 impl Store {
-    pub(super) fn new(fetcher: Fetcher, clock: Arc<dyn Clock>, stale_for: Duration) -> Self {
-        let shared = Arc::new(Shared {
-            snapshot: ArcSwapOption::empty(),
-            gate: Mutex::default(),
-            clock,
-            stale_for,
-        });
+    pub(super) fn new(
+        fetcher: Fetcher,
+        clock: Arc<dyn Clock>,
+        stale_for: Duration,
+        file: Option<SnapshotFile>,
+    ) -> Self {
+        let shared = Arc::new(Shared::new(clock, stale_for, file));
         let landing = Arc::clone(&shared);
         let flight = SingleFlightLayer::new((|_| ()) as fn(&Ask))
             .max_waiters(MAX_WAITERS)
@@ -114,14 +93,28 @@ impl Store {
         self.shared.gate().last_error
     }
 
+    pub(super) fn last_load(&self) -> Option<Arc<JwksLoad>> {
+        self.shared.last_load.load_full()
+    }
+
+    pub(super) fn news(&self) -> watch::Receiver<u64> {
+        self.shared.news.subscribe()
+    }
+
+    /// See [`Jwks::evict`](super::Jwks::evict).
+    pub(super) fn evict(&self, kid: &str) -> bool {
+        self.shared.evict(kid)
+    }
+
+    /// See [`Jwks::clear`](super::Jwks::clear).
+    pub(super) fn clear(&self) {
+        self.shared.clear();
+    }
+
     /// Sets a refresh off, if it is time for one. Nobody waits for it.
     pub(super) fn refresh_in_background(&self, now: Instant) {
         // Another request that holds the gate does the same, or something better.
-        let mut gate = match self.shared.gate.try_lock() {
-            Ok(gate) => gate,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
+        let Some(mut gate) = self.shared.try_gate() else { return };
         // Asked again, since a refresh may have landed between the look and the gate.
         let is_due = self.load().as_deref().is_some_and(|snapshot| snapshot.is_due(now));
         if is_due && !self.flight.is_in_flight(&()) && gate.refresh.spend(now) {
@@ -233,155 +226,6 @@ impl Store {
     }
 }
 
-// === impl Gate ===
-
-impl Gate {
-    /// The flight ended without a word; whoever comes next may lead at once.
-    fn lost(&mut self, seq: u64) {
-        if let Some((_, why)) = self.in_air.take_if(|(in_air, _)| *in_air == seq) {
-            match why {
-                Why::Miss(spent) => self.misses.give_back(spent),
-                Why::First => self.first.clear(),
-                Why::Refresh => self.refresh.clear(),
-                Why::Manual | Why::Join => {}
-            }
-        }
-    }
-
-    fn healed(&mut self) {
-        self.misses.healed();
-        self.first.clear();
-        self.refresh.clear();
-        self.last_error = None;
-    }
-}
-
-// === impl Shared ===
-
-impl Shared {
-    fn gate(&self) -> MutexGuard<'_, Gate> {
-        // Nothing under the lock can panic half-way; poisoning says nothing.
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn serves(&self, now: Instant) -> bool {
-        self.snapshot.load().as_deref().is_some_and(|snapshot| snapshot.serves(now))
-    }
-
-    /// Runs inside the flight: what is stored here is stored before anybody who waits looks again.
-    fn land(&self, result: Result<&Fetched, &Failed>) {
-        match result {
-            Ok(Fetched { answer: Answer::NotAsked, .. }) => {}
-            Ok(fetched) => self.landed_well(fetched),
-            Err(failed) => self.landed_badly(failed),
-        }
-    }
-
-    fn landed_well(&self, fetched: &Fetched) {
-        let now = self.clock.now();
-        let mut gate = self.gate();
-        gate.in_air = None;
-        gate.healed();
-        let before = self.snapshot.load_full();
-        let before = before.as_deref();
-        // One flight at a time makes this true; it is cheap to be sure that an answer that was
-        // overtaken never brings a withdrawn key back.
-        if before.is_some_and(|before| before.seq > fetched.seq) {
-            return;
-        }
-        let (keys, etag, fresh_for) = match (&fetched.answer, before) {
-            (Answer::Set { keys, etag, fresh_for }, _) => (keys, etag, *fresh_for),
-            (Answer::Same { fresh_for }, Some(before)) => (&before.keys, &before.etag, *fresh_for),
-            // A condition is only sent for a set at hand.
-            (Answer::Same { .. } | Answer::NotAsked, _) => return,
-        };
-        let nothing = KeySet::default();
-        let diff = before.map_or(&nothing, Snapshot::keys).diff(keys);
-        if !diff.is_empty() {
-            gate.absent.forget();
-            // Tokens of the keys that are gone are still about. This set has just been asked.
-            for kid in diff.removed().iter().chain(diff.changed()) {
-                gate.absent.insert(kid, now);
-            }
-        }
-        let is_news = !diff.added().is_empty() || !diff.changed().is_empty();
-        if is_news && matches!(fetched.why, Why::Miss(_)) {
-            gate.misses.fruitful(now);
-        }
-        let generation = before.map_or(0, |before| before.generation) + u64::from(!diff.is_empty());
-        let ages = Ages::new(now, fresh_for, self.stale_for, fastrand::f64());
-        self.snapshot.store(Some(Arc::new(Snapshot {
-            keys: Arc::clone(keys),
-            generation,
-            seq: fetched.seq,
-            etag: etag.clone(),
-            ages: Some(ages),
-        })));
-        // A subscriber is foreign code: it does not run under the lock.
-        drop(gate);
-        tell(fetched.why, keys, &diff, ages.fresh_until.saturating_duration_since(now));
-    }
-
-    fn landed_badly(&self, failed: &Failed) {
-        let now = self.clock.now();
-        let mut gate = self.gate();
-        gate.in_air = None;
-        gate.last_error = Some(failed.error.kind());
-        let asked = failed.error.retry_after();
-        let serves = self.serves(now);
-        match failed.why {
-            Why::Miss(spent) => gate.misses.failed(spent, now, asked),
-            Why::First | Why::Refresh | Why::Manual | Why::Join if serves => {
-                gate.refresh.failed_behind_a_set(now, asked);
-            }
-            Why::First | Why::Refresh | Why::Manual | Why::Join => {
-                gate.first.failed_without_a_set(now, asked);
-            }
-        }
-        drop(gate);
-        tracing::warn!(
-            target: "tower_oauth::jwks",
-            why = name(failed.why),
-            outcome = "failed",
-            cause = %failed.error.kind(),
-            serving_last_good = serves,
-        );
-    }
-}
-
-/// One event for each load that really ran. Counts only: a key id is the issuer's text.
-fn tell(why: Why, keys: &KeySet, diff: &KeyDiff, fresh_for: Duration) {
-    let skipped = keys.skipped();
-    let private = skipped.iter().filter(|key| key.reason() == SkipReason::Private).count();
-    let outcome = if diff.is_empty() { "unchanged" } else { "changed" };
-    tracing::info!(
-        target: "tower_oauth::jwks",
-        why = name(why),
-        outcome,
-        keys = keys.keys().len(),
-        added = diff.added().len(),
-        changed = diff.changed().len(),
-        removed = diff.removed().len(),
-        skipped = skipped.len(),
-        fresh_for_s = fresh_for.as_secs(),
-    );
-    if private > 0 {
-        // RFC 7517 §9: whoever can read the set can sign. Somebody has to be woken.
-        tracing::error!(target: "tower_oauth::jwks", outcome = "private_key_published", private);
-    }
-}
-
-/// For log fields and metric labels.
-pub(super) const fn name(why: Why) -> &'static str {
-    match why {
-        Why::First => "first",
-        Why::Refresh => "refresh",
-        Why::Miss(_) => "miss",
-        Why::Manual => "manual",
-        Why::Join => "join",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
@@ -390,7 +234,7 @@ mod tests {
     use http_body_util::Full;
     use tower_oauth_core::{EndpointUri, SystemClock};
     use tower_oauth_endpoint::HttpClient;
-    use tower_oauth_jose::NoKey;
+    use tower_oauth_jose::{KeySet, NoKey};
 
     use super::*;
     use crate::jwks::fetch::Source;
@@ -401,7 +245,12 @@ mod tests {
         let keys = KeySet::from_jwks(format!(
             r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"{kid}","x":"{ED25519}"}}]}}"#
         ));
-        Answer::Set { keys: Arc::new(keys.unwrap()), etag: None, fresh_for: None }
+        Answer::Set {
+            keys: Arc::new(keys.unwrap()),
+            etag: None,
+            fresh_for: None,
+            body: Bytes::new(),
+        }
     }
 
     fn store() -> Store {
@@ -411,7 +260,7 @@ mod tests {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let source = Source::Uri(EndpointUri::parse("https://idp.example/jwks").unwrap());
         let fetcher = Fetcher::new(source, http, Arc::clone(&clock));
-        Store::new(fetcher, clock, Duration::ZERO)
+        Store::new(fetcher, clock, Duration::ZERO, None)
     }
 
     #[test]

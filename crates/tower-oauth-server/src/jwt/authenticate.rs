@@ -7,6 +7,7 @@ use tower_oauth_core::{ErrorKind, Scopes};
 use tower_oauth_jose::{Checked, InvalidToken, StandardClaims, Thumbprint, Unverified, Verified};
 
 use super::Jwt;
+use super::cache::{Digest, Entry, Standing};
 use crate::jwks::{Landed, Next, Wait};
 use crate::{Authenticate, Caller, Presented, Principal, Rejection, Verdict};
 
@@ -27,7 +28,7 @@ struct Doubt {
 
 /// What one look at the keys says.
 enum Look<'t> {
-    Proven(Verified),
+    Proven(Verified, Standing),
     Doubtful(Checked<'t>, Doubt),
     NoKeys(Checked<'t>),
 }
@@ -36,16 +37,54 @@ impl<C: Send + Sync + 'static> Authenticate for Jwt<C> {
     type Claims = C;
 
     fn authenticate(&self, presented: Presented<'_>) -> Verdict<C> {
-        let checked = Unverified::parse(presented.token)
-            .and_then(|token| token.check(&self.0.rules, self.wall_clock()));
-        let mut checked = match checked {
+        self.authenticate_text(presented.token)
+    }
+}
+
+impl<C: Send + Sync + 'static> Jwt<C> {
+    /// A token without the request that it came with.
+    pub(crate) fn authenticate_text(&self, token: &str) -> Verdict<C> {
+        let digest = match self.recall(token) {
+            Ok(caller) => return Verdict::Now(Ok(caller)),
+            Err(digest) => digest,
+        };
+        match Unverified::parse(token) {
+            Ok(token) => self.judge(token, digest),
+            Err(reason) => Verdict::Now(Err(Rejection::Invalid(reason))),
+        }
+    }
+
+    /// The same for a token that is already parsed, because its issuer had to be found.
+    pub(crate) fn authenticate_parsed(&self, token: Unverified<'_>, text: &str) -> Verdict<C> {
+        match self.recall(text) {
+            Ok(caller) => Verdict::Now(Ok(caller)),
+            Err(digest) => self.judge(token, digest),
+        }
+    }
+
+    /// The caller of a token that was verified before, or what to remember it by.
+    fn recall(&self, token: &str) -> Result<Caller<C>, Option<Digest>> {
+        let Some(verified) = &self.0.verified else { return Err(None) };
+        let Some(digest) = verified.digest(token) else { return Err(None) };
+        let peek = self.0.jwks.peek();
+        // Without keys nobody is let in, whomever we remember.
+        let Some(keys) = peek.keys() else { return Err(Some(digest)) };
+        let now = self.0.clock.unix_seconds();
+        verified.get(&digest, now, keys, peek.generation()).ok_or(Some(digest))
+    }
+
+    /// Judges a token that is not remembered.
+    fn judge(&self, token: Unverified<'_>, digest: Option<Digest>) -> Verdict<C> {
+        let mut checked = match token.check(&self.0.rules, self.wall_clock()) {
             Ok(checked) => checked,
             Err(reason) => return Verdict::Now(Err(Rejection::Invalid(reason))),
         };
         let mut doubt = None;
         for _ in 0..LOOKS {
             let next = match self.look(checked, doubt.take()) {
-                Look::Proven(verified) => return Verdict::Now(self.accept(verified)),
+                Look::Proven(verified, standing) => {
+                    return Verdict::Now(self.accept(verified, standing, digest));
+                }
                 Look::Doubtful(token, found) => {
                     let refusal = Rejection::Invalid(found.reason);
                     let next = self.miss(&token, &found, None, refusal);
@@ -61,7 +100,7 @@ impl<C: Send + Sync + 'static> Authenticate for Jwt<C> {
                 Next::LookAgain => {}
                 Next::Refuse(rejection) => return Verdict::Now(Err(rejection)),
                 Next::Wait(wait) => {
-                    let settle = self.clone().settle(checked.into_owned(), doubt, wait);
+                    let settle = self.clone().settle(checked.into_owned(), digest, doubt, wait);
                     return Verdict::Later(Box::pin(settle));
                 }
             }
@@ -75,6 +114,7 @@ impl<C> Jwt<C> {
     async fn settle(
         self,
         mut checked: Checked<'static>,
+        digest: Option<Digest>,
         mut doubt: Option<Doubt>,
         wait: Wait,
     ) -> Result<Caller<C>, Rejection> {
@@ -86,7 +126,9 @@ impl<C> Jwt<C> {
                 None => Landed::Nothing,
             };
             let next = match self.look(checked, doubt.take()) {
-                Look::Proven(verified) => return self.accept_late(verified),
+                Look::Proven(verified, standing) => {
+                    return self.accept_late(verified, standing, digest);
+                }
                 Look::Doubtful(token, found) => {
                     let refusal = Rejection::Invalid(found.reason);
                     if matches!(landed, Landed::Answered) && newer_keys_may_help(found.reason) {
@@ -152,8 +194,12 @@ impl<C> Jwt<C> {
                 return Look::Doubtful(checked, Doubt { seen: peek.seq(), ..doubt });
             }
         }
+        let (kid, algorithm) = (checked.kid().map(Box::from), checked.algorithm());
         match checked.verify_by(keys) {
-            Ok(verified) => Look::Proven(verified),
+            Ok(verified) => {
+                let (key, generation) = (verified.key(), peek.generation());
+                Look::Proven(verified, Standing { kid, algorithm, key, generation })
+            }
             Err(unproven) => {
                 let (reason, checked) = (unproven.reason(), unproven.into_checked());
                 let tried = keys.thumbprints(checked.kid());
@@ -162,19 +208,35 @@ impl<C> Jwt<C> {
         }
     }
 
-    fn accept(&self, verified: Verified) -> Result<Caller<C>, Rejection> {
+    fn accept(
+        &self,
+        verified: Verified,
+        standing: Standing,
+        digest: Option<Digest>,
+    ) -> Result<Caller<C>, Rejection> {
+        let (from, until) = window(verified.standard(), self.0.rules.leeway());
         let principal = principal(verified.standard(), self.0.rules.leeway());
         let claims = (self.0.claims)(verified).map_err(Rejection::Invalid)?;
-        Ok(Caller::new(principal, claims))
+        let caller = Caller::new(principal, claims);
+        if let (Some(cache), Some(digest)) = (&self.0.verified, digest) {
+            let entry = Entry { caller: caller.clone(), from, until, standing };
+            cache.put(digest, entry, self.0.clock.unix_seconds());
+        }
+        Ok(caller)
     }
 
     /// The token may have died while it waited.
-    fn accept_late(&self, verified: Verified) -> Result<Caller<C>, Rejection> {
-        let end = verified.standard().expires_at().checked_add(self.0.rules.leeway());
-        if end.is_some_and(|end| self.wall_clock() >= end) {
+    fn accept_late(
+        &self,
+        verified: Verified,
+        standing: Standing,
+        digest: Option<Digest>,
+    ) -> Result<Caller<C>, Rejection> {
+        let (_, until) = window(verified.standard(), self.0.rules.leeway());
+        if self.0.clock.unix_seconds() >= until {
             return Err(Rejection::Invalid(InvalidToken::Expired));
         }
-        self.accept(verified)
+        self.accept(verified, standing, digest)
     }
 
     fn wall_clock(&self) -> SystemTime {
@@ -200,8 +262,19 @@ fn undecided(doubt: Option<Doubt>) -> Rejection {
     }
 }
 
-fn unavailable(cause: ErrorKind, left: Option<Duration>) -> Rejection {
+pub(crate) fn unavailable(cause: ErrorKind, left: Option<Duration>) -> Rejection {
     Rejection::Unavailable { cause, retry_after: left.unwrap_or_default().max(SOON) }
+}
+
+/// From when until before when the token is valid, in seconds since 1970: the one leeway on all three dates.
+fn window(claims: &StandardClaims, leeway: Duration) -> (i64, i64) {
+    let seconds = |time: SystemTime| {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    };
+    let leeway = i64::try_from(leeway.as_secs()).unwrap_or(0);
+    let from = claims.not_before().max(claims.issued_at()).map_or(0, seconds);
+    (from.saturating_sub(leeway), seconds(claims.expires_at()).saturating_add(leeway))
 }
 
 fn principal(claims: &StandardClaims, leeway: Duration) -> Arc<Principal> {

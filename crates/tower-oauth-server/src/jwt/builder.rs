@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use tower_oauth_core::{BuildError, Clock, Issuer, SystemClock};
 use tower_oauth_endpoint::HttpClient;
 use tower_oauth_jose::{Algorithm, Profile, Rules, StandardClaims, Verified};
 
+use super::cache::{VerifiedTokenCache, VerifiedTokens};
 use super::{Inner, Jwt, ReadClaims};
 use crate::Jwks;
 
@@ -45,6 +47,8 @@ impl JwtIssuer {
                 http: None,
                 stale_for: None,
                 trusted_hosts: Vec::new(),
+                snapshot_file: None,
+                verified_tokens: Some(VerifiedTokenCache::new()),
             },
             claims: |verified: Verified| Ok(verified.into_standard()),
         }
@@ -60,9 +64,11 @@ impl JwtIssuer {
 /// | [`algorithms`](Self::algorithms) | all: RS/PS 256 to 512, ES256, ES384, EdDSA |
 /// | [`leeway`](Self::leeway) | 30 s |
 /// | [`max_lifetime`](Self::max_lifetime) | 24 h |
+/// | [`verified_token_cache`](Self::verified_token_cache) | 10,000 tokens of up to 4 KiB |
 /// | [`jwks_uri`](Self::jwks_uri) | what the issuer's metadata say |
 /// | [`trust_host`](Self::trust_host) | the issuer's own host only |
 /// | [`stale_for`](Self::stale_for) | 24 h |
+/// | [`snapshot_file`](Self::snapshot_file) | none |
 /// | [`jwks`](Self::jwks) | a [`Jwks`] of its own |
 /// | [`http_client`](Self::http_client) | the `transport` feature's; without the feature it must be given |
 /// | [`clock`](Self::clock) | the system's |
@@ -86,6 +92,8 @@ struct Options {
     http: Option<HttpClient>,
     stale_for: Option<Duration>,
     trusted_hosts: Vec<String>,
+    snapshot_file: Option<PathBuf>,
+    verified_tokens: Option<VerifiedTokenCache>,
 }
 
 impl<C> JwtBuilder<C> {
@@ -126,6 +134,13 @@ impl<C> JwtBuilder<C> {
         self
     }
 
+    /// How many verified tokens are remembered: [`VerifiedTokenCache::new`] if not set, none with
+    /// `None`.
+    pub fn verified_token_cache(mut self, cache: impl Into<Option<VerifiedTokenCache>>) -> Self {
+        self.options.verified_tokens = cache.into();
+        self
+    }
+
     /// The address of the key set, for an issuer without metadata.
     pub fn jwks_uri(mut self, jwks_uri: impl Into<String>) -> Self {
         self.options.jwks_uri = Some(jwks_uri.into());
@@ -142,6 +157,13 @@ impl<C> JwtBuilder<C> {
     /// answer: see [`JwksBuilder::stale_for`](crate::JwksBuilder::stale_for).
     pub fn stale_for(mut self, stale_for: Duration) -> Self {
         self.options.stale_for = Some(stale_for);
+        self
+    }
+
+    /// Keeps the keys in this file, for a start while the issuer does not answer: see
+    /// [`JwksBuilder::snapshot_file`](crate::JwksBuilder::snapshot_file).
+    pub fn snapshot_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.options.snapshot_file = Some(path.into());
         self
     }
 
@@ -174,8 +196,9 @@ impl<C> JwtBuilder<C> {
         let issuer = Issuer::parse(&self.options.issuer)?;
         let rules = self.options.rules(&issuer)?;
         let clock = Arc::clone(&self.options.clock);
+        let verified = self.options.verified_tokens.map(VerifiedTokens::new).transpose()?;
         let jwks = self.options.key_source(&issuer)?;
-        Ok(Jwt(Arc::new(Inner { rules, jwks, clock, claims: self.claims })))
+        Ok(Jwt(Arc::new(Inner { rules, jwks, clock, claims: self.claims, verified })))
     }
 }
 
@@ -229,6 +252,9 @@ impl Options {
             if let Some(stale_for) = self.stale_for {
                 builder = builder.stale_for(stale_for);
             }
+            if let Some(path) = self.snapshot_file {
+                builder = builder.snapshot_file(path);
+            }
             if let Some(http) = self.http {
                 builder = builder.http_client(http);
             }
@@ -238,6 +264,7 @@ impl Options {
             ("jwks_uri", self.jwks_uri.is_some()),
             ("http_client", self.http.is_some()),
             ("stale_for", self.stale_for.is_some()),
+            ("snapshot_file", self.snapshot_file.is_some()),
             ("trust_host", !self.trusted_hosts.is_empty()),
         ];
         if let Some((option, _)) = contradiction.iter().find(|(_, is_set)| *is_set) {

@@ -2,6 +2,7 @@
 
 mod authenticate;
 mod builder;
+mod cache;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +12,11 @@ use tower_oauth_jose::{InvalidToken, Rules, StandardClaims, Verified};
 
 use crate::Jwks;
 
+use self::cache::VerifiedTokens;
+
+pub(crate) use self::authenticate::unavailable;
 pub use self::builder::{JwtBuilder, JwtIssuer};
+pub use self::cache::VerifiedTokenCache;
 
 /// Validates access tokens in JWT form (RFC 9068) with the keys of their issuer.
 ///
@@ -21,6 +26,10 @@ pub use self::builder::{JwtBuilder, JwtIssuer};
 /// the claims, with the issuer, an audience and the time among them; the key; the signature. A token that is expired,
 /// or of another issuer, costs no look-up of a key, let alone a fetch. What happens when the key is not there is told at
 /// [`Jwks`]. The claims are given to the application only after all that.
+///
+/// A token that was verified is [remembered](VerifiedTokenCache), so that the next request with it costs a look-up. On every hit it is asked
+/// again whether the token is still alive and its key still in the set: what is remembered is no more trusted than
+/// what is verified. It is remembered by this `Jwt` and its clones only; one with other rules judges for itself.
 ///
 /// ```
 /// use serde::Deserialize;
@@ -68,6 +77,8 @@ struct Inner<C> {
     jwks: Jwks,
     clock: Arc<dyn Clock>,
     claims: ReadClaims<C>,
+    /// `None`: every token is verified each time.
+    verified: Option<VerifiedTokens<C>>,
 }
 
 /// Gives the application the claims of a token that was verified.
@@ -84,6 +95,12 @@ impl Jwt {
 }
 
 impl<C> Jwt<C> {
+    /// The issuer whose tokens these are.
+    #[must_use]
+    pub fn issuer_name(&self) -> &str {
+        self.0.rules.issuer()
+    }
+
     /// The keys: to warm them up, to ask for their health, or to share them.
     #[must_use]
     pub fn jwks(&self) -> &Jwks {

@@ -7,6 +7,8 @@ mod fixture;
 
 mod cold;
 mod events;
+mod handle;
 mod misses;
 mod outage;
 mod refresh;
+mod snapshot_file;

@@ -14,7 +14,7 @@ use crate::fixture::{House, settle, unknown_key};
 const HOUR: f64 = 3600.0;
 
 #[tokio::test(start_paused = true)]
-async fn k14_case_34_case_35_the_last_good_set_serves_for_a_day_and_no_longer() {
+async fn k14_case_34_case_35_case_37_the_last_good_set_serves_for_a_day_and_no_longer() {
     let house = House::warm().await;
     house.issuer.go_dark();
     let mut left = Duration::MAX;
@@ -136,7 +136,8 @@ fn nonsense(house: &House) -> Vec<(Fault, Expected)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn k01_k02_k03_case_38_to_43_nothing_bad_replaces_a_good_set() {
+async fn k01_k02_k03_case_38_case_39_case_40_case_41_case_42_case_43_nothing_bad_replaces_a_good_set()
+ {
     let house = House::warm().await;
     for (fault, expected) in nonsense(&house) {
         house.issuer.fault(Endpoint::Jwks, fault.clone());

@@ -8,4 +8,7 @@
 mod fixture;
 
 mod builder;
+mod cache;
+mod issuers;
+mod selection;
 mod verdicts;
