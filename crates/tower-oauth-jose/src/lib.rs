@@ -36,9 +36,10 @@
 //! # Keys and algorithms
 //!
 //! A key is checked, bound to its algorithms and parsed once, when it is loaded; see
-//! [`VerifyingKey`]. RS256 to PS512, ES256, ES384 and Ed25519 are supported, over aws-lc-rs.
-//! There is no HMAC, no `none`, no encryption. Of `jsonwebtoken` only types appear, in conversions;
-//! its process-wide provider is never touched.
+//! [`VerifyingKey`]. RS256 to PS512, ES256, ES384 and Ed25519 are supported, over aws-lc-rs. HMAC is,
+//! too, but only with a secret that is configured by hand ([`VerifyingKey::hmac`]) and by rules that
+//! name it; a JWK never makes a secret. There is no `none` and no encryption. Of `jsonwebtoken` only
+//! types appear, in conversions; its process-wide provider is never touched.
 //!
 //! # Limits
 //!

@@ -57,7 +57,7 @@ impl Rules {
         RulesBuilder {
             issuer: issuer.into(),
             audiences: vec![audience.into()],
-            algorithms: AlgorithmSet::ALL,
+            algorithms: AlgorithmSet::ASYMMETRIC,
             profile: Profile::default(),
             leeway: Duration::from_secs(30),
             max_lifetime: Duration::from_secs(24 * 60 * 60),
