@@ -68,6 +68,10 @@ impl<'a> Value<'a> {
         if self.0.starts_with('"') { unescape(self.0) } else { None }
     }
 
+    pub(crate) fn is_null(self) -> bool {
+        self.0 == "null"
+    }
+
     /// A number, rounded down to whole ones; `None` for what is no number or does not fit.
     pub(crate) fn whole_number(self) -> Option<i64> {
         if !self.0.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {

@@ -54,6 +54,7 @@ mod error;
 mod header;
 mod json;
 mod key;
+mod profile;
 mod rules;
 mod token;
 
@@ -64,7 +65,8 @@ pub use self::key::{
     Candidates, KeyDiff, KeySet, KeySetError, NoKey, SkipReason, SkippedKey, Thumbprint,
     VerifyingKey,
 };
-pub use self::rules::{InvalidRules, Profile, Rules, RulesBuilder};
+pub use self::profile::Profile;
+pub use self::rules::{InvalidRules, Rules, RulesBuilder};
 pub use self::token::{Checked, Unproven, Unverified, Verified};
 
 /// The longest token that is looked at, in bytes: 8 KiB.

@@ -5,6 +5,7 @@ mod by_hand;
 mod claims;
 mod header;
 mod keys;
+mod profiles;
 mod random;
 mod signature;
 mod signer;
