@@ -67,3 +67,4 @@ pub use scope::{RequireScope, RequireScopeLayer, ScopeResponseFuture};
 pub use tower_oauth_core::{BuildError, Clock, Error, ErrorKind, Scopes, SystemClock};
 pub use tower_oauth_endpoint::HttpClient;
 pub use tower_oauth_jose::{Algorithm, InvalidToken, KeySet, SkippedKey, StandardClaims};
+pub use tower_oauth_jose::{Profile, SkipReason, VerifyingKey};

@@ -8,4 +8,5 @@
 mod fixture;
 
 mod builder;
+mod by_hand;
 mod verdicts;
