@@ -43,7 +43,7 @@
 //!
 //! # Limits
 //!
-//! A token has at most [`MAX_TOKEN_BYTES`], its encoded header [`MAX_HEADER_BYTES`], a key id
+//! A token has at most [`MAX_TOKEN_BYTES`] (or what the rules say), its encoded header [`MAX_HEADER_BYTES`], a key id
 //! [`MAX_KID_BYTES`]; JSON is nested at most 32 deep, with at most 256 members in an object; `aud`
 //! lists at most 64 values; a key set at most 100 keys.
 
@@ -69,8 +69,10 @@ pub use self::profile::Profile;
 pub use self::rules::{InvalidRules, Rules, RulesBuilder};
 pub use self::token::{Checked, Unproven, Unverified, Verified};
 
-/// The longest token that is looked at, in bytes: 8 KiB.
+/// The longest token that is looked at if nothing else is said, in bytes: 8 KiB.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+/// The longest token that can be asked for ([`RulesBuilder::max_token_bytes`]), in bytes: 64 KiB.
+pub const LARGEST_TOKEN_BYTES: usize = 64 * 1024;
 /// The longest header part of a token, encoded, in bytes: 2 KiB.
 pub const MAX_HEADER_BYTES: usize = 2 * 1024;
 /// The longest key id, in bytes.

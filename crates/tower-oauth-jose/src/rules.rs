@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use crate::algorithm::{Algorithm, AlgorithmSet};
 use crate::profile::Profile;
+use crate::{LARGEST_TOKEN_BYTES, MAX_TOKEN_BYTES};
 
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
+const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 1024..=LARGEST_TOKEN_BYTES;
 
 /// What a token must say to be accepted. Configured means required: a claim that is asked for and
 /// not there is a refusal.
@@ -19,6 +21,7 @@ const MAX_LEEWAY: Duration = Duration::from_secs(300);
 /// | further claims | none are required |
 /// | leeway | 30 s, for `exp`, `nbf` and `iat` alike; at most 300 s |
 /// | maximum lifetime | 24 h |
+/// | token size | 8 KiB; from 1 KiB to 64 KiB |
 ///
 /// ```
 /// use std::time::Duration;
@@ -49,6 +52,7 @@ pub struct Rules {
     /// The clients whose tokens are accepted; any if there is none.
     pub(crate) clients: Vec<Box<str>>,
     pub(crate) required_claims: Vec<&'static str>,
+    max_token_bytes: usize,
     /// In seconds, like the dates in a token.
     pub(crate) leeway: i64,
     pub(crate) max_lifetime: i64,
@@ -110,6 +114,12 @@ impl Rules {
         self.clients.iter().map(AsRef::as_ref)
     }
 
+    /// How long a token may be: for [`Unverified::parse_up_to`](crate::Unverified::parse_up_to).
+    #[must_use]
+    pub fn max_token_bytes(&self) -> usize {
+        self.max_token_bytes
+    }
+
     /// How far our clock and the issuer's may differ.
     #[must_use]
     pub fn leeway(&self) -> Duration {
@@ -127,6 +137,7 @@ pub struct RulesBuilder {
     profile: Profile,
     clients: Option<Vec<String>>,
     required_claims: Vec<&'static str>,
+    max_token_bytes: usize,
     leeway: Duration,
     max_lifetime: Duration,
 }
@@ -140,6 +151,7 @@ impl RulesBuilder {
             profile: Profile::default(),
             clients: None,
             required_claims: Vec::new(),
+            max_token_bytes: MAX_TOKEN_BYTES,
             leeway: Duration::from_secs(30),
             max_lifetime: Duration::from_secs(24 * 60 * 60),
         }
@@ -177,6 +189,13 @@ impl RulesBuilder {
         self
     }
 
+    /// How long a token may be, in bytes: 8 KiB if not set, from 1 KiB to 64 KiB. What a hostile token
+    /// costs grows with it.
+    pub fn max_token_bytes(mut self, bytes: usize) -> Self {
+        self.max_token_bytes = bytes;
+        self
+    }
+
     /// How far our clock and the issuer's may differ, in whole seconds; at most 300 s.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
@@ -196,7 +215,7 @@ impl RulesBuilder {
     ///
     /// If the issuer, an audience, a client or a claim's name is empty; there is no audience (no client
     /// under [`Profile::Cognito`]); there is a list of clients with nobody on it; no algorithm is
-    /// accepted; the leeway is more than 300 s; or the maximum lifetime is less than a second.
+    /// accepted; the token size is out of bounds; the leeway is more than 300 s; or the maximum lifetime is less than a second.
     pub fn build(self) -> Result<Rules, InvalidRules> {
         let invalid = |problem| Err(InvalidRules { problem });
         if self.issuer.is_empty() {
@@ -223,6 +242,9 @@ impl RulesBuilder {
         if self.algorithms.is_empty() {
             return invalid(Problem::NoAlgorithms);
         }
+        if !TOKEN_BYTES.contains(&self.max_token_bytes) {
+            return invalid(Problem::TokenBytes(self.max_token_bytes));
+        }
         if self.leeway > MAX_LEEWAY {
             return invalid(Problem::Leeway(self.leeway));
         }
@@ -237,6 +259,7 @@ impl RulesBuilder {
             profile: self.profile,
             clients: clients.into_iter().map(String::into_boxed_str).collect(),
             required_claims: self.required_claims,
+            max_token_bytes: self.max_token_bytes,
             leeway: seconds(self.leeway),
             max_lifetime: seconds(self.max_lifetime),
         })
@@ -258,6 +281,7 @@ enum Problem {
     NoClients,
     EmptyClaim,
     NoAlgorithms,
+    TokenBytes(usize),
     Leeway(Duration),
     Lifetime(Duration),
 }
@@ -272,6 +296,9 @@ impl fmt::Display for InvalidRules {
             Problem::NoClients => f.write_str("there is no client"),
             Problem::EmptyClaim => f.write_str("the name of a required claim is empty"),
             Problem::NoAlgorithms => f.write_str("no algorithm is accepted"),
+            Problem::TokenBytes(bytes) => {
+                write!(f, "a token size of {bytes} bytes is not from 1 KiB to 64 KiB")
+            }
             Problem::Leeway(leeway) => {
                 write!(f, "a leeway of {leeway:?} is more than the {MAX_LEEWAY:?} that are allowed")
             }

@@ -35,8 +35,12 @@ enum Look<'t> {
 impl<C: Send + Sync + 'static> Authenticate for Jwt<C> {
     type Claims = C;
 
+    fn max_token_bytes(&self) -> usize {
+        self.0.rules.max_token_bytes()
+    }
+
     fn authenticate(&self, presented: Presented<'_>) -> Verdict<C> {
-        let checked = Unverified::parse(presented.token)
+        let checked = Unverified::parse_up_to(self.0.rules.max_token_bytes(), presented.token)
             .and_then(|token| token.check(&self.0.rules, self.wall_clock()));
         let mut checked = match checked {
             Ok(checked) => checked,

@@ -6,13 +6,15 @@ use serde::de::DeserializeOwned;
 use tower_oauth_core::{BuildError, Clock, Issuer, SystemClock};
 use tower_oauth_endpoint::HttpClient;
 use tower_oauth_jose::{
-    Algorithm, AlgorithmSet, InvalidToken, KeySet, Profile, Rules, StandardClaims, Verified,
+    Algorithm, AlgorithmSet, InvalidToken, KeySet, LARGEST_TOKEN_BYTES, Profile, Rules,
+    StandardClaims, Verified,
 };
 
 use super::{Inner, Jwt, ReadClaims};
 use crate::Jwks;
 
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
+const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 1024..=LARGEST_TOKEN_BYTES;
 
 /// The first step to a [`Jwt`]: an issuer, and no audience yet.
 #[derive(Clone, Debug)]
@@ -43,6 +45,7 @@ impl JwtIssuer {
                 required_claims: Vec::new(),
                 checked_too_early: false,
                 keys: None,
+                max_token_bytes: None,
                 leeway: None,
                 max_lifetime: None,
                 clock: Arc::new(SystemClock),
@@ -92,6 +95,7 @@ impl JwtIssuer {
 /// | [`algorithms`](Self::algorithms) | all: RS/PS 256 to 512, ES256, ES384, EdDSA; with [`keys`](Self::keys), theirs |
 /// | [`keys`](Self::keys) | the issuer's own, fetched |
 /// | [`leeway`](Self::leeway) | 30 s |
+/// | [`max_token_bytes`](Self::max_token_bytes) | 8 KiB |
 /// | [`max_lifetime`](Self::max_lifetime) | 24 h |
 /// | [`jwks_uri`](Self::jwks_uri) | what the issuer's metadata say |
 /// | [`trust_host`](Self::trust_host) | the issuer's own host only |
@@ -117,6 +121,7 @@ struct Options {
     required_claims: Vec<&'static str>,
     checked_too_early: bool,
     keys: Option<KeySet>,
+    max_token_bytes: Option<usize>,
     leeway: Option<Duration>,
     max_lifetime: Option<Duration>,
     clock: Arc<dyn Clock>,
@@ -260,6 +265,15 @@ impl<C: 'static> JwtBuilder<C> {
         self
     }
 
+    /// How long a token may be: 8 KiB if not set, from 1 KiB to 64 KiB.
+    ///
+    /// For issuers that put long lists of groups into their tokens. What a hostile token costs grows
+    /// with it, and the servers and proxies on the way have limits of their own for a header.
+    pub fn max_token_bytes(mut self, bytes: usize) -> Self {
+        self.options.max_token_bytes = Some(bytes);
+        self
+    }
+
     /// How long a token may live, from `iat` to `exp`: 24 h if not set, in whole seconds.
     pub fn max_lifetime(mut self, max_lifetime: Duration) -> Self {
         self.options.max_lifetime = Some(max_lifetime);
@@ -308,7 +322,7 @@ impl<C: 'static> JwtBuilder<C> {
     ///
     /// # Errors
     /// A value that cannot work, by name: no absolute https issuer, an empty audience or none, an empty
-    /// list of clients, no algorithm or one that the keys are not for, a check before `claims`, a leeway of more than 300 s, a lifetime below a second; what [`JwksBuilder`](crate::JwksBuilder)
+    /// list of clients, no algorithm or one that the keys are not for, a check before `claims`, a token size out of bounds, a leeway of more than 300 s, a lifetime below a second; what [`JwksBuilder`](crate::JwksBuilder)
     /// refuses; an option for fetching keys beside [`jwks`](Self::jwks) or [`keys`](Self::keys).
     pub fn build(self) -> Result<Jwt<C>, BuildError> {
         let issuer = Issuer::parse(&self.options.issuer)?;
@@ -363,6 +377,12 @@ impl Options {
                 return refuse("leeway", &format_args!("{leeway:?}"), "is more than 300 s");
             }
             rules = rules.leeway(leeway);
+        }
+        if let Some(bytes) = self.max_token_bytes {
+            if !TOKEN_BYTES.contains(&bytes) {
+                return refuse("max_token_bytes", &bytes, "is not from 1 KiB to 64 KiB");
+            }
+            rules = rules.max_token_bytes(bytes);
         }
         if let Some(max_lifetime) = self.max_lifetime {
             if max_lifetime < Duration::from_secs(1) {

@@ -10,7 +10,7 @@ use tower_oauth_core::BoxFuture;
 
 use super::admission::{Admission, Proof};
 use super::erased::{Erased, ErasedAuthenticate, ErasedVerdict};
-use crate::{Authenticate, Presented, Rejection, credentials};
+use crate::{Authenticate, MalformedRequest, Presented, Rejection, credentials};
 
 #[derive(Clone)]
 pub(super) struct Door {
@@ -41,6 +41,9 @@ impl Door {
             return Answer::Now(Ok(Admission::Preflight));
         }
         let token = match credentials::read(head) {
+            Ok(Some(token)) if token.len() > self.authenticator.max_token_bytes() => {
+                return Answer::Now(Err(MalformedRequest::TooLong.into()));
+            }
             Ok(Some(token)) => token,
             Ok(None) if self.allow_anonymous => {
                 return Answer::Now(Ok(Admission::Anonymous { realm: self.realm.clone() }));

@@ -78,6 +78,8 @@ fn case_16_what_cannot_work_is_refused_by_name_and_value() {
         (good().keys(by_hand()).build(), "http_client", ".."),
         (plain().keys(by_hand()).jwks_uri("https://idp.example/jwks").build(), "jwks_uri", ".."),
         (plain().keys(by_hand()).stale_for(Duration::ZERO).build(), "stale_for", ".."),
+        (good().max_token_bytes(1023).build(), "max_token_bytes", "1023"),
+        (good().max_token_bytes(65_537).build(), "max_token_bytes", "65537"),
         (good().clients([""; 0]).build(), "clients", "none"),
         (good().clients([""]).build(), "clients", ""),
         (good().require_claim("").build(), "require_claim", ""),

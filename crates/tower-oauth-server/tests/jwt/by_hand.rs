@@ -206,6 +206,37 @@ async fn a_check_of_the_standard_claims() {
 }
 
 #[tokio::test]
+async fn h04_the_door_looks_at_tokens_as_long_as_the_validator_does() {
+    use tower::{ServiceExt as _, service_fn};
+    use tower_oauth_server::{MalformedRequest, RequireTokenLayer};
+
+    let usual = House::with(|issuer| issuer, |jwt| jwt);
+    let large = House::with(|issuer| issuer, |jwt| jwt.max_token_bytes(64 * 1024));
+    for (house, groups, expected) in [
+        (&usual, 10, None),
+        (&usual, 200, Some(Rejection::Malformed(MalformedRequest::TooLong))),
+        (&large, 200, None),
+        (&large, 1_200, None),
+        (&large, 1_300, Some(Rejection::Malformed(MalformedRequest::TooLong))),
+    ] {
+        // As Entra ID lists groups: 36 characters each.
+        let groups: Vec<_> = (0..groups).map(|n| format!("{n:036}")).collect();
+        let token = house.issuer.mint(TokenSpec::new().claim("groups", groups));
+        let door = RequireTokenLayer::new(house.jwt.clone());
+        let service = tower::Layer::layer(
+            &door,
+            service_fn(|_: http::Request<String>| async {
+                Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+            }),
+        );
+        let request = http::Request::builder().header("authorization", format!("Bearer {token}"));
+        let response = service.oneshot(request.body(String::new()).unwrap()).await.unwrap();
+        assert_eq!(response.extensions().get::<Rejection>(), expected.as_ref(), "{}", token.len());
+        assert_eq!(response.status().is_success(), expected.is_none());
+    }
+}
+
+#[tokio::test]
 async fn a_key_by_hand_for_another_issuer_or_name_is_unknown() {
     let (ours, theirs) = (House::new(), House::new());
     let keys = KeySet::from_jwks(ours.issuer.jwks().to_string()).unwrap();
