@@ -128,7 +128,7 @@ impl Jwks {
         JwksBuilder::uri(jwks_uri.into())
     }
 
-    /// A set that does not change.
+    /// A set that does not change: the issuer's own, or one of keys by hand ([`KeySet::from_keys`]).
     ///
     /// # Errors
     /// It has no key.

@@ -245,14 +245,16 @@ impl<C: 'static> JwtBuilder<C> {
         self
     }
 
-    /// Accepts tokens of issuers that do not follow RFC 9068. Read [`Profile::Lenient`] first: an ID
-    /// token cannot always be told from an access token then.
+    /// Accepts tokens of issuers that do not follow RFC 9068. See first whether the issuer has a
+    /// [`profile`](Self::profile) of its own, and read [`Profile::Lenient`]: an ID token cannot always
+    /// be told from an access token then.
     pub fn lenient(mut self) -> Self {
         self.options.profile = Profile::Lenient;
         self
     }
 
-    /// Accepts these signature algorithms only. (An algorithm must also be the key's, always.)
+    /// Accepts these signature algorithms only. (An algorithm must also be the key's, always; HMAC
+    /// is possible only with [`keys`](Self::keys).)
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         self.options.algorithms = Some(algorithms.into_iter().collect());
         self
