@@ -95,8 +95,8 @@ pub enum Profile {
     /// no rules. If a token does name audiences (Cognito puts a bound resource there), one of them must
     /// be ours as ever (RFC 7519 section 4.1.3); then both are checked.
     ///
-    /// Source: Amazon Cognito Developer Guide, "Understanding the access token" and "Verifying JSON
-    /// web tokens".
+    /// Source: Amazon Cognito Developer Guide, "Understanding the access token", "Verifying JSON web
+    /// tokens", and "Scopes, M2M, and resource servers" (resource binding).
     Cognito,
     /// WSO2 Identity Server, Asgardeo and API Manager.
     ///
