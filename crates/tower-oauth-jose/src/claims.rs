@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::error::InvalidToken;
 use crate::header::TokenType;
 use crate::json::{Object, Value};
-use crate::rules::{Profile, Rules};
+use crate::profile::Shape;
+use crate::rules::Rules;
 
 /// The most values in `aud`.
 const MAX_AUDIENCES: usize = 64;
@@ -47,7 +48,8 @@ impl StandardClaims {
         self.subject.as_deref()
     }
 
-    /// `aud`: every audience that the token names, ours among them.
+    /// `aud`: every audience that the token names, ours among them. Only Cognito's tokens may name
+    /// none.
     pub fn audiences(&self) -> impl Iterator<Item = &str> {
         self.audiences.iter().map(AsRef::as_ref)
     }
@@ -58,13 +60,14 @@ impl StandardClaims {
         self.audiences().any(|ours| ours == audience)
     }
 
-    /// `client_id`, or under the lenient profile `azp`: never empty. RFC 9068 requires it.
+    /// `client_id`, or what the [profile](crate::Profile) has for it (`azp`, `appid`, `cid`): never
+    /// empty. RFC 9068 requires it.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
         self.client_id.as_deref()
     }
 
-    /// `jti`: never empty. RFC 9068 requires it.
+    /// `jti` (Entra ID's `uti`): never empty. RFC 9068 requires it.
     #[must_use]
     pub fn token_id(&self) -> Option<&str> {
         self.token_id.as_deref()
@@ -134,66 +137,90 @@ impl Rules {
         payload: &[u8],
         now: SystemTime,
     ) -> Result<StandardClaims, InvalidToken> {
-        let lenient = match (self.profile, token_type) {
-            (Profile::Rfc9068, TokenType::AccessToken) => false,
-            (Profile::Lenient, TokenType::Absent | TokenType::Jwt | TokenType::AccessToken) => true,
-            _ => return Err(InvalidToken::WrongType),
-        };
+        let shape = self.profile.shape();
+        if !shape.types.contains(&token_type) {
+            return Err(InvalidToken::WrongType);
+        }
         let claims = Claims(Object::parse(payload)?);
         if claims.required("iss", Claims::text)? != *self.issuer {
             return Err(InvalidToken::WrongIssuer);
         }
-        if lenient {
-            claims.refuse_other_kinds()?;
-        }
-        let audiences = claims.audiences()?;
-        if !audiences.iter().any(|audience| self.audiences.contains(audience)) {
-            return Err(InvalidToken::WrongAudience);
-        }
-        let (expires_at, not_before, issued_at) = self.check_dates(&claims, lenient, now)?;
+        claims.check_kind(shape)?;
+        let audiences = self.check_audience(&claims, shape)?;
+        let (expires_at, not_before, issued_at) = self.check_dates(&claims, shape, now)?;
         // A bound token is worth nothing without the proof of its key, which a plain bearer request
         // does not bring (RFC 9449 section 7.2, RFC 8705 section 3).
         if claims.0.contains("cnf") {
             return Err(InvalidToken::SenderConstrained);
         }
-
-        let optional = |name| claims.text(name).map(|text| text.map(Box::<str>::from));
-        let demanded = |name| match optional(name)? {
-            None if !lenient => Err(InvalidToken::MissingClaim(name)),
-            text => Ok(text),
-        };
-        let client_id = match demanded("client_id")? {
-            None => optional("azp")?,
-            client_id => client_id,
-        };
-        Ok(StandardClaims {
+        let checked = StandardClaims {
             issuer: Arc::clone(&self.issuer),
-            subject: demanded("sub")?,
+            subject: claims.named("sub", shape)?,
             audiences,
-            client_id,
-            token_id: demanded("jti")?,
-            session_id: optional("sid")?,
-            scope: if lenient { claims.lenient_scope()? } else { claims.scope()? },
+            client_id: self.check_client(&claims, shape)?,
+            token_id: claims.named(shape.token_id, shape)?,
+            session_id: claims.named("sid", shape)?,
+            scope: claims.scope(shape)?,
             expires_at,
             not_before,
             issued_at,
-            acr: optional("acr").ok().flatten(),
+            acr: claims.text("acr").ok().flatten().map(Into::into),
             auth_time: claims.date("auth_time").ok().flatten(),
-        })
+        };
+        let missing = self.required_claims.iter().find(|name| !claims.has(name));
+        missing.map_or(Ok(checked), |name| Err(InvalidToken::MissingClaim(name)))
+    }
+
+    fn check_audience(
+        &self,
+        claims: &Claims<'_>,
+        shape: &Shape,
+    ) -> Result<Vec<Box<str>>, InvalidToken> {
+        // Who is not named by an audience that is there must refuse (RFC 7519 section 4.1.3); only
+        // where none is there, the client, which is always checked, stands in for it.
+        if shape.audience_may_be_missing && !claims.0.contains("aud") {
+            return Ok(Vec::new());
+        }
+        let audiences = claims.audiences()?;
+        let ours = audiences.iter().any(|audience| self.audiences.contains(audience));
+        if ours { Ok(audiences) } else { Err(InvalidToken::WrongAudience) }
+    }
+
+    fn check_client(
+        &self,
+        claims: &Claims<'_>,
+        shape: &Shape,
+    ) -> Result<Option<Box<str>>, InvalidToken> {
+        let mut client = None;
+        for name in shape.client {
+            if client.is_none() {
+                client = claims.text(name)?;
+            }
+        }
+        match client {
+            None if shape.client_is_required || !self.clients.is_empty() => {
+                let name = shape.client.first().copied().unwrap_or("client_id");
+                Err(InvalidToken::MissingClaim(name))
+            }
+            Some(client) if !self.clients.is_empty() && !self.clients().any(|id| id == client) => {
+                Err(InvalidToken::WrongClient)
+            }
+            client => Ok(client.map(Into::into)),
+        }
     }
 
     /// One leeway for all three dates, to either side of it the same rule.
     fn check_dates(
         &self,
         claims: &Claims<'_>,
-        lenient: bool,
+        shape: &Shape,
         now: SystemTime,
     ) -> Result<(i64, Option<i64>, Option<i64>), InvalidToken> {
         let now = seconds(now);
         let expires_at = claims.required("exp", Claims::date)?;
         let not_before = claims.date("nbf")?;
         let issued_at = claims.date("iat")?;
-        if issued_at.is_none() && !lenient {
+        if issued_at.is_none() && shape.required.contains(&"iat") {
             return Err(InvalidToken::MissingClaim("iat"));
         }
         // "On or after" the expiration time it must not be accepted (RFC 7519 section 4.1.4).
@@ -236,6 +263,19 @@ impl<'a> Claims<'a> {
         text.map(Some).ok_or(InvalidToken::InvalidClaim(name))
     }
 
+    /// As above; missing only if the profile allows that.
+    fn named(&self, name: &'static str, shape: &Shape) -> Result<Option<Box<str>>, InvalidToken> {
+        match self.text(name)? {
+            None if shape.required.contains(&name) => Err(InvalidToken::MissingClaim(name)),
+            text => Ok(text.map(Into::into)),
+        }
+    }
+
+    /// Whether the claim says anything.
+    fn has(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|value| !value.is_null())
+    }
+
     /// A NumericDate from 1970 to 9999, fractions cut off (RFC 7519 section 2).
     fn date(&self, name: &'static str) -> Result<Option<i64>, InvalidToken> {
         let Some(value) = self.0.get(name) else { return Ok(None) };
@@ -257,25 +297,16 @@ impl<'a> Claims<'a> {
         Ok(audiences)
     }
 
-    /// One string, which may be empty (RFC 8693 section 4.2).
-    fn scope(&self) -> Result<Box<str>, InvalidToken> {
-        let Some(value) = self.0.get("scope") else { return Ok(Box::default()) };
-        let scope = value.string().ok_or(InvalidToken::InvalidClaim("scope"))?;
-        Ok(scope.into())
-    }
-
-    /// `scope`, or else `scp`; a string as above, or an array of scopes.
-    fn lenient_scope(&self) -> Result<Box<str>, InvalidToken> {
-        let (name, value) = match (self.0.get("scope"), self.0.get("scp")) {
-            (Some(value), _) => ("scope", value),
-            (None, Some(value)) => ("scp", value),
-            (None, None) => return Ok(Box::default()),
-        };
+    /// One string, which may be empty (RFC 8693 section 4.2), or an array of scopes.
+    fn scope(&self, shape: &Shape) -> Result<Box<str>, InvalidToken> {
+        let found = shape.scope.iter().find_map(|name| Some((*name, self.0.get(name)?)));
+        let Some((name, value)) = found else { return Ok(Box::default()) };
         if let Some(scope) = value.string() {
             return Ok(scope.into());
         }
+        let elements = value.elements().filter(|_| shape.scope_may_be_a_list);
         let mut joined = String::new();
-        for element in value.elements().ok_or(InvalidToken::InvalidClaim(name))? {
+        for element in elements.ok_or(InvalidToken::InvalidClaim(name))? {
             // A space in an element would make two scopes out of one.
             let scope = element.string().filter(|scope| !scope.is_empty() && !scope.contains(' '));
             joined.push_str(&scope.ok_or(InvalidToken::InvalidClaim(name))?);
@@ -284,16 +315,14 @@ impl<'a> Claims<'a> {
         Ok(joined.into())
     }
 
-    /// Without a telling `typ`, other kinds of token are known by claims that only they have
-    /// (RFC 8725 section 3.12): events by RFC 8417, `nonce` and hashes of ID tokens, `htm` and
-    /// `htu` of DPoP proofs, introspection answers by RFC 9701.
-    fn refuse_other_kinds(&self) -> Result<(), InvalidToken> {
-        for name in
-            ["events", "nonce", "at_hash", "c_hash", "s_hash", "htm", "htu", "token_introspection"]
-        {
-            if self.0.contains(name) {
-                return Err(InvalidToken::ForbiddenClaim(name));
-            }
+    /// Without a telling `typ`, other kinds of token are known by claims that only they have, and
+    /// access tokens by their issuer's own mark (RFC 8725 section 3.12).
+    fn check_kind(&self, shape: &Shape) -> Result<(), InvalidToken> {
+        if shape.foreign.is_empty() {
+            return Ok(());
+        }
+        if let Some(name) = shape.foreign.iter().find(|name| self.0.contains(name)) {
+            return Err(InvalidToken::ForbiddenClaim(name));
         }
         // Cognito says it here ...
         if let Some(usage) = self.0.get("token_use")
@@ -301,10 +330,16 @@ impl<'a> Claims<'a> {
         {
             return Err(InvalidToken::ForbiddenClaim("token_use"));
         }
-        // ... and Keycloak here; its access tokens say `Bearer`.
+        // ... and Keycloak here.
         let kind = self.0.get("typ").and_then(Value::string).unwrap_or_default();
         if ["ID", "Refresh", "Offline", "Logout"].iter().any(|typ| kind.eq_ignore_ascii_case(typ)) {
             return Err(InvalidToken::ForbiddenClaim("typ"));
+        }
+        for (name, values) in shape.marks {
+            let mark = self.required(name, Self::text)?;
+            if !values.is_empty() && !values.contains(&mark.as_ref()) {
+                return Err(InvalidToken::ForbiddenClaim(name));
+            }
         }
         Ok(())
     }

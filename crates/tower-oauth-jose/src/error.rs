@@ -31,6 +31,8 @@ pub enum InvalidToken {
     WrongIssuer,
     /// `aud` names none of the audiences that we are.
     WrongAudience,
+    /// The token was issued to a client that is not on the list.
+    WrongClient,
     /// The time is at or after `exp` (RFC 7519 section 4.1.4).
     Expired,
     /// `nbf` or `iat` lies in the future.
@@ -49,6 +51,9 @@ pub enum InvalidToken {
     BadSignature,
     /// The token is valid, but its claims do not fit the type that the application asked for.
     UnfitClaims,
+    /// The token is valid, but a check of the application refuses it. The text is the application's
+    /// own, fixed in its code; the client is not told.
+    CheckFailed(&'static str),
     /// Its issuer has ended it before its time: revoked, logged out, or forgotten (RFC 7662 section 2.2).
     Inactive,
 }
@@ -70,6 +75,7 @@ impl InvalidToken {
             Self::ForbiddenClaim(_) => "forbidden_claim",
             Self::WrongIssuer => "wrong_issuer",
             Self::WrongAudience => "wrong_audience",
+            Self::WrongClient => "wrong_client",
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
             Self::LifetimeTooLong => "lifetime_too_long",
@@ -79,6 +85,7 @@ impl InvalidToken {
             Self::AmbiguousKey => "ambiguous_key",
             Self::BadSignature => "bad_signature",
             Self::UnfitClaims => "unfit_claims",
+            Self::CheckFailed(_) => "check_failed",
             Self::Inactive => "inactive",
         }
     }
@@ -105,6 +112,7 @@ impl fmt::Display for InvalidToken {
             }
             Self::WrongIssuer => "the issuer is not trusted",
             Self::WrongAudience => "the token is meant for another audience",
+            Self::WrongClient => "the token was issued to another client",
             Self::Expired => "the token has expired",
             Self::NotYetValid => "the token is not valid yet",
             Self::LifetimeTooLong => "the token lives longer than is accepted",
@@ -114,6 +122,7 @@ impl fmt::Display for InvalidToken {
             Self::AmbiguousKey => "the token does not say which key signed it",
             Self::BadSignature => "the signature is wrong",
             Self::UnfitClaims => "the claims do not have the expected form",
+            Self::CheckFailed(_) => "the application does not accept the token",
             Self::Inactive => "the token is not active any more",
         };
         f.write_str(text)

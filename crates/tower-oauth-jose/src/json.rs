@@ -68,6 +68,10 @@ impl<'a> Value<'a> {
         if self.0.starts_with('"') { unescape(self.0) } else { None }
     }
 
+    pub(crate) fn is_null(self) -> bool {
+        self.0 == "null"
+    }
+
     /// A number, rounded down to whole ones; `None` for what is no number or does not fit.
     pub(crate) fn whole_number(self) -> Option<i64> {
         if !self.0.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
@@ -119,15 +123,27 @@ struct Scanner<'a> {
     depth: u8,
     /// The members of the objects that are open; a nested object's are dropped at its end.
     members: Vec<(Cow<'a, str>, Value<'a>)>,
+    /// How often a byte was looked at.
+    #[cfg(test)]
+    looks: std::cell::Cell<usize>,
 }
 
 impl<'a> Scanner<'a> {
     fn new(text: &'a str) -> Self {
-        Self { text, at: 0, depth: 0, members: Vec::new() }
+        Self {
+            text,
+            at: 0,
+            depth: 0,
+            members: Vec::new(),
+            #[cfg(test)]
+            looks: std::cell::Cell::default(),
+        }
     }
 
     #[inline]
     fn peek(&self) -> Option<u8> {
+        #[cfg(test)]
+        self.looks.set(self.looks.get() + 1);
         self.text.as_bytes().get(self.at).copied()
     }
 
@@ -382,6 +398,37 @@ mod tests {
         };
         parse(&wide(MAX_MEMBERS)).unwrap();
         assert_eq!(parse(&wide(MAX_MEMBERS + 1)).unwrap_err(), JsonError::TooLarge);
+    }
+
+    #[test]
+    fn j22_no_text_makes_the_reader_look_at_a_byte_more_than_a_few_times() {
+        let nested = |open: &str, close: &str| format!("{{\"a\":{}{}", open.repeat(31), close);
+        let fill = |piece: &str| format!("{{\"a\":[{}0]}}", piece.repeat(60_000 / piece.len()));
+        for text in [
+            nested("[", &"]".repeat(31)),
+            nested("{\"a\":", "0"),
+            "[".repeat(60_000),
+            "{\"a\":".repeat(10_000),
+            fill("0,"),
+            fill("[],"),
+            fill("[[[[[[[[[[]]]]]]]]]],"),
+            fill("{},"),
+            fill("{\"a\":{\"b\":{\"c\":{}}}},"),
+            fill("\"\\u0000\\ud83d\\ude00\","),
+            fill("-1.5e-10,"),
+            fill("        0,"),
+            format!("{{\"{}\":0}}", "a".repeat(60_000)),
+            format!("{{\"{}\":0}}", "\\u0061".repeat(10_000)),
+            format!("{{\"a\":\"{}", "\\\\".repeat(30_000)),
+            format!("{{\"a\":{}}}", "9".repeat(60_000)),
+            format!("{{{}\"a\":0}}", " ".repeat(60_000)),
+        ] {
+            let mut scanner = Scanner::new(&text);
+            let _ = scanner.object();
+            let looks = scanner.looks.get();
+            let shown = text.get(..40).unwrap_or(&text);
+            assert!(looks <= 12 * text.len() + 12, "{looks} for {} of {shown}", text.len());
+        }
     }
 
     #[test]

@@ -36,13 +36,14 @@
 //! # Keys and algorithms
 //!
 //! A key is checked, bound to its algorithms and parsed once, when it is loaded; see
-//! [`VerifyingKey`]. RS256 to PS512, ES256, ES384 and Ed25519 are supported, over aws-lc-rs.
-//! There is no HMAC, no `none`, no encryption. Of `jsonwebtoken` only types appear, in conversions;
-//! its process-wide provider is never touched.
+//! [`VerifyingKey`]. RS256 to PS512, ES256, ES384 and Ed25519 are supported, over aws-lc-rs. HMAC is,
+//! too, but only with a secret that is configured by hand ([`VerifyingKey::hmac`]) and by rules that
+//! name it; a JWK never makes a secret. There is no `none` and no encryption. Of `jsonwebtoken` only
+//! types appear, in conversions; its process-wide provider is never touched.
 //!
 //! # Limits
 //!
-//! A token has at most [`MAX_TOKEN_BYTES`], its encoded header [`MAX_HEADER_BYTES`], a key id
+//! A token has at most [`MAX_TOKEN_BYTES`] (or what the rules say), its encoded header [`MAX_HEADER_BYTES`], a key id
 //! [`MAX_KID_BYTES`]; JSON is nested at most 32 deep, with at most 256 members in an object; `aud`
 //! lists at most 64 values; a key set at most 100 keys.
 
@@ -53,6 +54,7 @@ mod error;
 mod header;
 mod json;
 mod key;
+mod profile;
 mod rules;
 mod token;
 
@@ -63,11 +65,14 @@ pub use self::key::{
     Candidates, KeyDiff, KeySet, KeySetError, NoKey, SkipReason, SkippedKey, Thumbprint,
     VerifyingKey,
 };
-pub use self::rules::{InvalidRules, Profile, Rules, RulesBuilder};
+pub use self::profile::Profile;
+pub use self::rules::{InvalidRules, Rules, RulesBuilder};
 pub use self::token::{Checked, Unproven, Unverified, Verified};
 
-/// The longest token that is looked at, in bytes: 8 KiB.
+/// The longest token that is looked at if nothing else is said, in bytes: 8 KiB.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+/// The longest token that can be asked for ([`RulesBuilder::max_token_bytes`]), in bytes: 64 KiB.
+pub const LARGEST_TOKEN_BYTES: usize = 64 * 1024;
 /// The longest header part of a token, encoded, in bytes: 2 KiB.
 pub const MAX_HEADER_BYTES: usize = 2 * 1024;
 /// The longest key id, in bytes.

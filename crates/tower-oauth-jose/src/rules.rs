@@ -3,8 +3,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::algorithm::{Algorithm, AlgorithmSet};
+use crate::profile::Profile;
+use crate::{LARGEST_TOKEN_BYTES, MAX_TOKEN_BYTES};
 
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
+const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 1024..=LARGEST_TOKEN_BYTES;
 
 /// What a token must say to be accepted. Configured means required: a claim that is asked for and
 /// not there is a refusal.
@@ -12,10 +15,13 @@ const MAX_LEEWAY: Duration = Duration::from_secs(300);
 /// | rule | default |
 /// | --- | --- |
 /// | issuer, one audience or more | none: they must be given |
-/// | algorithms | all that are supported |
+/// | algorithms | all but HMAC |
 /// | profile | [`Profile::Rfc9068`] |
+/// | clients | any |
+/// | further claims | none are required |
 /// | leeway | 30 s, for `exp`, `nbf` and `iat` alike; at most 300 s |
 /// | maximum lifetime | 24 h |
+/// | token size | 8 KiB; from 1 KiB to 64 KiB |
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,6 +49,10 @@ pub struct Rules {
     pub(crate) audiences: Vec<Box<str>>,
     pub(crate) algorithms: AlgorithmSet,
     pub(crate) profile: Profile,
+    /// The clients whose tokens are accepted; any if there is none.
+    pub(crate) clients: Vec<Box<str>>,
+    pub(crate) required_claims: Vec<&'static str>,
+    max_token_bytes: usize,
     /// In seconds, like the dates in a token.
     pub(crate) leeway: i64,
     pub(crate) max_lifetime: i64,
@@ -54,14 +64,26 @@ impl Rules {
     /// Both are compared byte by byte: `https://idp.example.com` and `https://idp.example.com/` are
     /// different issuers (RFC 8414 section 3.3).
     pub fn builder(issuer: impl Into<String>, audience: impl Into<String>) -> RulesBuilder {
-        RulesBuilder {
-            issuer: issuer.into(),
-            audiences: vec![audience.into()],
-            algorithms: AlgorithmSet::ALL,
-            profile: Profile::default(),
-            leeway: Duration::from_secs(30),
-            max_lifetime: Duration::from_secs(24 * 60 * 60),
-        }
+        RulesBuilder { audiences: vec![audience.into()], ..RulesBuilder::new(issuer.into()) }
+    }
+
+    /// Rules for an Amazon Cognito user pool, whose access tokens name no audience: tokens of one of
+    /// these app clients are accepted, and of no other. See [`Profile::Cognito`].
+    ///
+    /// ```
+    /// use tower_oauth_jose::{Profile, Rules};
+    ///
+    /// let pool = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_EXAMPLE";
+    /// let rules = Rules::cognito(pool, ["1h57kf5cpq17m0eml12EXAMPLE"]).build()?;
+    /// assert_eq!(rules.profile(), Profile::Cognito);
+    /// assert!(Rules::cognito(pool, [""; 0]).build().is_err());
+    /// # Ok::<(), tower_oauth_jose::InvalidRules>(())
+    /// ```
+    pub fn cognito<C: Into<String>>(
+        issuer: impl Into<String>,
+        clients: impl IntoIterator<Item = C>,
+    ) -> RulesBuilder {
+        RulesBuilder::new(issuer.into()).profile(Profile::Cognito).clients(clients)
     }
 
     /// The issuer whose tokens are accepted.
@@ -87,32 +109,22 @@ impl Rules {
         self.profile
     }
 
+    /// The clients whose tokens are accepted; none means any.
+    pub fn clients(&self) -> impl Iterator<Item = &str> {
+        self.clients.iter().map(AsRef::as_ref)
+    }
+
+    /// How long a token may be: for [`Unverified::parse_up_to`](crate::Unverified::parse_up_to).
+    #[must_use]
+    pub fn max_token_bytes(&self) -> usize {
+        self.max_token_bytes
+    }
+
     /// How far our clock and the issuer's may differ.
     #[must_use]
     pub fn leeway(&self) -> Duration {
         Duration::from_secs(self.leeway.unsigned_abs())
     }
-}
-
-/// The kind of JWT that is accepted as an access token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Profile {
-    /// RFC 9068: `typ` is `at+jwt` (or `application/at+jwt`), and `iss`, `exp`, `aud`, `sub`,
-    /// `client_id`, `iat` and `jti` must be there. `scope` is one string.
-    #[default]
-    Rfc9068,
-    /// For issuers that do not follow RFC 9068.
-    ///
-    /// `typ` may be missing, `JWT`, or `at+jwt`; only `iss`, `aud` and `exp` must be there; `azp`
-    /// stands in for `client_id`; the scopes may be a list, and may be called `scp`.
-    ///
-    /// Since `typ` does not tell an access token from other kinds, what tells those is refused: the
-    /// claims `events`, `nonce`, `at_hash`, `c_hash`, `s_hash`, `htm`, `htu` and
-    /// `token_introspection`, a `token_use` other than `access`, and the `typ` claims `ID`,
-    /// `Refresh`, `Offline` and `Logout`. **An ID token without any of these cannot be told from an
-    /// access token**: give the API an audience that is no client's id.
-    Lenient,
 }
 
 /// Builds [`Rules`]; see there for the defaults.
@@ -123,26 +135,64 @@ pub struct RulesBuilder {
     audiences: Vec<String>,
     algorithms: AlgorithmSet,
     profile: Profile,
+    clients: Option<Vec<String>>,
+    required_claims: Vec<&'static str>,
+    max_token_bytes: usize,
     leeway: Duration,
     max_lifetime: Duration,
 }
 
 impl RulesBuilder {
+    fn new(issuer: String) -> Self {
+        Self {
+            issuer,
+            audiences: Vec::new(),
+            algorithms: AlgorithmSet::ASYMMETRIC,
+            profile: Profile::default(),
+            clients: None,
+            required_claims: Vec::new(),
+            max_token_bytes: MAX_TOKEN_BYTES,
+            leeway: Duration::from_secs(30),
+            max_lifetime: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+
     /// One more audience that we are. A token needs to name one of them.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audiences.push(audience.into());
         self
     }
 
-    /// Accepts these algorithms only.
+    /// Accepts these algorithms only. HMAC must be named here to be accepted.
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         self.algorithms = algorithms.into_iter().collect();
+        self
+    }
+
+    /// Accepts tokens that were issued to one of these clients, and no others. Under
+    /// [`Profile::Cognito`] this is what stands in for the audience, and must be given.
+    pub fn clients<C: Into<String>>(mut self, clients: impl IntoIterator<Item = C>) -> Self {
+        self.clients = Some(clients.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Refuses tokens that do not have this claim, or have it as `null`. What is in it is up to the
+    /// application.
+    pub fn require_claim(mut self, name: &'static str) -> Self {
+        self.required_claims.push(name);
         self
     }
 
     /// Sets the profile.
     pub fn profile(mut self, profile: Profile) -> Self {
         self.profile = profile;
+        self
+    }
+
+    /// How long a token may be, in bytes: 8 KiB if not set, from 1 KiB to 64 KiB. What a hostile token
+    /// costs grows with it.
+    pub fn max_token_bytes(mut self, bytes: usize) -> Self {
+        self.max_token_bytes = bytes;
         self
     }
 
@@ -163,8 +213,9 @@ impl RulesBuilder {
     ///
     /// # Errors
     ///
-    /// If the issuer or an audience is empty, no algorithm is accepted, the leeway is more than
-    /// 300 s, or the maximum lifetime is less than a second.
+    /// If the issuer, an audience, a client or a claim's name is empty; there is no audience (no client
+    /// under [`Profile::Cognito`]); there is a list of clients with nobody on it; no algorithm is
+    /// accepted; the token size is out of bounds; the leeway is more than 300 s; or the maximum lifetime is less than a second.
     pub fn build(self) -> Result<Rules, InvalidRules> {
         let invalid = |problem| Err(InvalidRules { problem });
         if self.issuer.is_empty() {
@@ -173,8 +224,26 @@ impl RulesBuilder {
         if self.audiences.iter().any(String::is_empty) {
             return invalid(Problem::EmptyAudience);
         }
+        let by_client = self.profile.shape().audience_may_be_missing;
+        if self.audiences.is_empty() && !by_client {
+            return invalid(Problem::NoAudience);
+        }
+        let clients = match self.clients {
+            Some(clients) if clients.is_empty() => return invalid(Problem::NoClients),
+            None if by_client => return invalid(Problem::NoClients),
+            clients => clients.unwrap_or_default(),
+        };
+        if clients.iter().any(String::is_empty) {
+            return invalid(Problem::EmptyClient);
+        }
+        if self.required_claims.contains(&"") {
+            return invalid(Problem::EmptyClaim);
+        }
         if self.algorithms.is_empty() {
             return invalid(Problem::NoAlgorithms);
+        }
+        if !TOKEN_BYTES.contains(&self.max_token_bytes) {
+            return invalid(Problem::TokenBytes(self.max_token_bytes));
         }
         if self.leeway > MAX_LEEWAY {
             return invalid(Problem::Leeway(self.leeway));
@@ -188,6 +257,9 @@ impl RulesBuilder {
             audiences: self.audiences.into_iter().map(String::into_boxed_str).collect(),
             algorithms: self.algorithms,
             profile: self.profile,
+            clients: clients.into_iter().map(String::into_boxed_str).collect(),
+            required_claims: self.required_claims,
+            max_token_bytes: self.max_token_bytes,
             leeway: seconds(self.leeway),
             max_lifetime: seconds(self.max_lifetime),
         })
@@ -204,7 +276,12 @@ pub struct InvalidRules {
 enum Problem {
     EmptyIssuer,
     EmptyAudience,
+    NoAudience,
+    EmptyClient,
+    NoClients,
+    EmptyClaim,
     NoAlgorithms,
+    TokenBytes(usize),
     Leeway(Duration),
     Lifetime(Duration),
 }
@@ -214,7 +291,14 @@ impl fmt::Display for InvalidRules {
         match self.problem {
             Problem::EmptyIssuer => f.write_str("the issuer is empty"),
             Problem::EmptyAudience => f.write_str("an audience is empty"),
+            Problem::NoAudience => f.write_str("there is no audience"),
+            Problem::EmptyClient => f.write_str("a client is empty"),
+            Problem::NoClients => f.write_str("there is no client"),
+            Problem::EmptyClaim => f.write_str("the name of a required claim is empty"),
             Problem::NoAlgorithms => f.write_str("no algorithm is accepted"),
+            Problem::TokenBytes(bytes) => {
+                write!(f, "a token size of {bytes} bytes is not from 1 KiB to 64 KiB")
+            }
             Problem::Leeway(leeway) => {
                 write!(f, "a leeway of {leeway:?} is more than the {MAX_LEEWAY:?} that are allowed")
             }

@@ -12,7 +12,7 @@ use crate::error::InvalidToken;
 use crate::header::Header;
 use crate::key::{KeySet, NoKey, Thumbprint, VerifyingKey};
 use crate::rules::Rules;
-use crate::{MAX_TOKEN_BYTES, base64url};
+use crate::{LARGEST_TOKEN_BYTES, MAX_TOKEN_BYTES, base64url};
 
 /// A token that has the right shape, and nothing more: a compact JWS (RFC 7515 section 7.1) whose
 /// header is acceptable.
@@ -36,8 +36,21 @@ impl<'t> Unverified<'t> {
     ///
     /// The reason, as an [`InvalidToken`].
     pub fn parse<T: AsRef<[u8]> + ?Sized>(token: &'t T) -> Result<Self, InvalidToken> {
+        Self::parse_up_to(MAX_TOKEN_BYTES, token)
+    }
+
+    /// As [`parse`](Self::parse), with another limit for the whole token: that of the
+    /// [rules](Rules::max_token_bytes), say. Never more than 64 KiB.
+    ///
+    /// # Errors
+    ///
+    /// The reason, as an [`InvalidToken`].
+    pub fn parse_up_to<T: AsRef<[u8]> + ?Sized>(
+        max_bytes: usize,
+        token: &'t T,
+    ) -> Result<Self, InvalidToken> {
         let token = token.as_ref();
-        if token.len() > MAX_TOKEN_BYTES {
+        if token.len() > max_bytes.min(LARGEST_TOKEN_BYTES) {
             return Err(InvalidToken::TooLarge);
         }
         let mut parts = token.split(|byte| *byte == b'.');

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use tower_oauth_core::{BoxFuture, Scopes};
+use tower_oauth_jose::MAX_TOKEN_BYTES;
 
 use crate::Rejection;
 
@@ -17,13 +18,20 @@ pub trait Authenticate: Send + Sync + 'static {
 
     /// Judges a presented token.
     fn authenticate(&self, presented: Presented<'_>) -> Verdict<Self::Claims>;
+
+    /// The longest token that is worth a look, in bytes: 8 KiB if not said otherwise, at most 64 KiB.
+    /// The door refuses a longer one by itself.
+    fn max_token_bytes(&self) -> usize {
+        MAX_TOKEN_BYTES
+    }
 }
 
 /// A token as it came in, with the head of its request.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Presented<'a> {
-    /// The token, without its scheme: 1 to 8192 characters of `b64token` (RFC 6750 §2.1).
+    /// The token, without its scheme: 1 or more characters of `b64token` (RFC 6750 §2.1), at most
+    /// [`max_token_bytes`](Authenticate::max_token_bytes).
     pub token: &'a str,
     /// The head of the request that it came with.
     pub head: &'a Parts,
@@ -68,6 +76,10 @@ impl<A: Authenticate + ?Sized> Authenticate for Arc<A> {
 
     fn authenticate(&self, presented: Presented<'_>) -> Verdict<Self::Claims> {
         (**self).authenticate(presented)
+    }
+
+    fn max_token_bytes(&self) -> usize {
+        (**self).max_token_bytes()
     }
 }
 

@@ -85,3 +85,4 @@ pub use scope::{RequireScope, RequireScopeLayer};
 pub use tower_oauth_core::{BuildError, Clock, Error, ErrorKind, Scopes, SystemClock};
 pub use tower_oauth_endpoint::{BoxError, HttpClient};
 pub use tower_oauth_jose::{Algorithm, InvalidToken, KeySet, SkippedKey, StandardClaims};
+pub use tower_oauth_jose::{Profile, SkipReason, VerifyingKey};

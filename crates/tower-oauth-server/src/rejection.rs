@@ -49,7 +49,7 @@ pub enum MalformedRequest {
     SeveralCredentials,
     /// Not `Bearer`, spaces, and a `b64token`.
     NotABearerToken,
-    /// A token longer than 8 KiB.
+    /// A token longer than the authenticator looks at: 8 KiB if not said otherwise.
     TooLong,
     /// A token in the query beside one in the header (RFC 6750 §2: one method per request).
     TokenInQuery,

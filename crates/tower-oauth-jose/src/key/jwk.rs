@@ -2,26 +2,27 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
 
+use super::VerifyingKey;
 use super::material::Material;
-use super::{Inner, VerifyingKey};
 use crate::MAX_KID_BYTES;
-use crate::algorithm::{Algorithm, AlgorithmSet};
+use crate::algorithm::Algorithm;
 use crate::json::{Object, Value};
 
 /// Members that a public key does not have (RFC 7518 section 6, RFC 8037 section 2, AKP's `priv`).
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv"];
 
-/// Why a JWK is not used to verify tokens.
+/// Why a key is not used to verify tokens.
 ///
 /// A closed list; nothing of the key itself is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SkipReason {
-    /// Not a JSON object, a member twice, or a member of the wrong type.
+    /// Not a JSON object, a member twice, or a member of the wrong type; in PEM, not the DER of a key.
     Malformed,
-    /// It holds private members: whoever could read the set can sign. Tell the issuer.
+    /// Not one PEM block with nothing but white space round it.
+    NotPem,
+    /// It is a private key or holds private members: whoever could read it can sign. Tell its owner.
     Private,
     /// A shared secret (`oct`) in a public set.
     Symmetric,
@@ -50,6 +51,10 @@ pub enum SkipReason {
     WeakExponent,
     /// An Ed25519 point of small order.
     WeakPoint,
+    /// An RSA modulus from a generator that is known to be broken (ROCA, CVE-2017-15361).
+    WeakModulus,
+    /// A secret that is shorter than the hash that it is for (RFC 7518 section 3.2).
+    ShortSecret,
 }
 
 impl SkipReason {
@@ -58,6 +63,7 @@ impl SkipReason {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
+            Self::NotPem => "not_pem",
             Self::Private => "private",
             Self::Symmetric => "symmetric",
             Self::InvalidKid => "invalid_kid",
@@ -72,6 +78,8 @@ impl SkipReason {
             Self::KeySize => "key_size",
             Self::WeakExponent => "weak_exponent",
             Self::WeakPoint => "weak_point",
+            Self::WeakModulus => "weak_modulus",
+            Self::ShortSecret => "short_secret",
         }
     }
 }
@@ -80,7 +88,8 @@ impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => "the key is malformed",
-            Self::Private => "the key holds private members",
+            Self::NotPem => "the text is not one PEM block",
+            Self::Private => "the key is private or holds private members",
             Self::Symmetric => "the key is a shared secret",
             Self::InvalidKid => "the key id is invalid",
             Self::NotForSignatures => "the key is not for signatures",
@@ -94,6 +103,8 @@ impl fmt::Display for SkipReason {
             Self::KeySize => "the key is too short or too long",
             Self::WeakExponent => "the public exponent is weak",
             Self::WeakPoint => "the public point is weak",
+            Self::WeakModulus => "the modulus is from a broken generator",
+            Self::ShortSecret => "the secret is shorter than its hash",
         })
     }
 }
@@ -137,31 +148,16 @@ fn read_key(jwk: &Object<'_>, kid: Option<Box<str>>) -> Result<VerifyingKey, Ski
     }
 }
 
-impl Material<'_> {
-    /// Binds the key to its algorithms and prepares it for them.
-    fn bind(
-        self,
-        alg: Option<Algorithm>,
-        kid: Option<Box<str>>,
-    ) -> Result<VerifyingKey, SkipReason> {
-        let algorithms = match alg {
-            None => self.algorithms(),
-            Some(alg) if self.algorithms().contains(alg) => AlgorithmSet::one(alg),
-            Some(_) => return Err(SkipReason::AlgorithmMismatch),
-        };
-        let prepared = self.prepare(algorithms)?;
-        let thumbprint = self.thumbprint();
-        Ok(VerifyingKey { inner: Arc::new(Inner { kid, thumbprint, algorithms, prepared }) })
-    }
-}
-
 fn read_kid(jwk: &Object<'_>) -> Result<Option<Box<str>>, SkipReason> {
     let Some(kid) = jwk.get("kid") else { return Ok(None) };
     let kid = kid.string().ok_or(SkipReason::InvalidKid)?;
-    if kid.is_empty() || kid.len() > MAX_KID_BYTES {
-        return Err(SkipReason::InvalidKid);
-    }
+    check_kid(&kid)?;
     Ok(Some(kid.into()))
+}
+
+pub(super) fn check_kid(kid: &str) -> Result<(), SkipReason> {
+    let fits = !kid.is_empty() && kid.len() <= MAX_KID_BYTES;
+    if fits { Ok(()) } else { Err(SkipReason::InvalidKid) }
 }
 
 /// RFC 7517 sections 4.2 and 4.3.
@@ -187,7 +183,9 @@ fn check_use(jwk: &Object<'_>) -> Result<(), SkipReason> {
 fn read_alg(jwk: &Object<'_>) -> Result<Option<Algorithm>, SkipReason> {
     let Some(alg) = jwk.get("alg") else { return Ok(None) };
     let alg = alg.string().ok_or(SkipReason::Malformed)?;
-    Algorithm::from_name(&alg).map(Some).ok_or(SkipReason::UnsupportedAlgorithm)
+    // A public set holds no secret, whatever it calls one (case J02).
+    let alg = Algorithm::from_name(&alg).filter(|alg| !alg.is_hmac());
+    alg.map(Some).ok_or(SkipReason::UnsupportedAlgorithm)
 }
 
 fn curve<'a>(jwk: &Object<'a>) -> Result<Cow<'a, str>, SkipReason> {

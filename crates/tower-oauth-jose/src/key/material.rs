@@ -1,4 +1,4 @@
-//! From the numbers of a JWK to a prepared key, with every check that a hostile or careless issuer
+//! From the numbers of a key to a prepared key, with every check that a hostile or careless issuer
 //! makes necessary. All of them run when the key is loaded, none of them later.
 
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
@@ -9,15 +9,30 @@ use aws_lc_rs::signature::{
     RsaPublicKeyComponents, VerificationAlgorithm,
 };
 
-use super::jwk::SkipReason;
-use super::{Prepared, Thumbprint};
+use super::{Backend, Inner, Prepared, SkipReason, Thumbprint, VerifyingKey, ed25519, rsa};
 use crate::algorithm::{Algorithm, AlgorithmSet};
 use crate::base64url;
 
-/// The RSA key sizes that we take, in bits (RFC 7518 section 3.3 sets the lower bound).
-const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
-/// Small exponents have a history of forgeries; beyond 33 bits each verification costs too much.
-const RSA_EXPONENTS: std::ops::RangeInclusive<u64> = 65_537..=(1 << 33) - 1;
+/// The public material of a key, in bytes.
+pub(super) enum Public {
+    Rsa { n: Vec<u8>, e: Vec<u8> },
+    P256 { x: Vec<u8>, y: Vec<u8> },
+    P384 { x: Vec<u8>, y: Vec<u8> },
+    Ed25519 { x: Vec<u8> },
+}
+
+impl Public {
+    /// Takes the same way as a JWK, through the same checks and to the same thumbprint.
+    pub(super) fn into_key(self) -> Result<VerifyingKey, SkipReason> {
+        let text = |bytes: Vec<u8>| base64url::encode(bytes);
+        match self {
+            Self::Rsa { n, e } => Material::Rsa { n: &text(n), e: &text(e) }.bind(None, None),
+            Self::P256 { x, y } => Material::P256 { x: &text(x), y: &text(y) }.bind(None, None),
+            Self::P384 { x, y } => Material::P384 { x: &text(x), y: &text(y) }.bind(None, None),
+            Self::Ed25519 { x } => Material::Ed25519 { x: &text(x) }.bind(None, None),
+        }
+    }
+}
 
 /// The public material of a JWK, still in base64url.
 #[derive(Clone, Copy)]
@@ -29,8 +44,24 @@ pub(super) enum Material<'a> {
 }
 
 impl Material<'_> {
+    /// Binds the key to its algorithms and prepares it for them.
+    pub(super) fn bind(
+        self,
+        alg: Option<Algorithm>,
+        kid: Option<Box<str>>,
+    ) -> Result<VerifyingKey, SkipReason> {
+        let algorithms = match alg {
+            None => self.algorithms(),
+            Some(alg) if self.algorithms().contains(alg) => AlgorithmSet::one(alg),
+            Some(_) => return Err(SkipReason::AlgorithmMismatch),
+        };
+        let prepared = self.prepare(algorithms)?;
+        let inner = Inner { thumbprint: self.thumbprint(), prepared };
+        Ok(VerifyingKey { kid: kid.map(Into::into), algorithms, inner: inner.into() })
+    }
+
     /// The algorithms that go with the key type and curve.
-    pub(super) const fn algorithms(&self) -> AlgorithmSet {
+    const fn algorithms(&self) -> AlgorithmSet {
         match self {
             Self::Rsa { .. } => AlgorithmSet::RSA,
             Self::P256 { .. } => AlgorithmSet::one(Algorithm::ES256),
@@ -40,7 +71,7 @@ impl Material<'_> {
     }
 
     /// RFC 7638 section 3.2, RFC 8037 section 2. Decoding is strict, so the texts are canonical.
-    pub(super) fn thumbprint(&self) -> Thumbprint {
+    fn thumbprint(&self) -> Thumbprint {
         match *self {
             Self::Rsa { n, e } => Thumbprint::of_members(&[("e", e), ("kty", "RSA"), ("n", n)]),
             Self::P256 { x, y } => {
@@ -56,9 +87,9 @@ impl Material<'_> {
     }
 
     /// Checks the material and parses it once for each of `algorithms`.
-    pub(super) fn prepare(&self, algorithms: AlgorithmSet) -> Result<Vec<Prepared>, SkipReason> {
+    fn prepare(&self, algorithms: AlgorithmSet) -> Result<Vec<Prepared>, SkipReason> {
         let public = match *self {
-            Self::Rsa { n, e } => rsa(n, e)?,
+            Self::Rsa { n, e } => rsa_key(n, e)?,
             Self::P256 { x, y } => ec_point(x, y, 32)?,
             Self::P384 { x, y } => ec_point(x, y, 48)?,
             Self::Ed25519 { x } => ed25519_point(x)?,
@@ -66,9 +97,10 @@ impl Material<'_> {
         algorithms
             .iter()
             .map(|algorithm| {
-                let key = ParsedPublicKey::new(backend(algorithm), &public)
+                let backend = backend(algorithm).ok_or(SkipReason::AlgorithmMismatch)?;
+                let key = ParsedPublicKey::new(backend, &public)
                     .map_err(|_| SkipReason::InvalidMaterial)?;
-                Ok(Prepared { algorithm, key })
+                Ok(Prepared { algorithm, key: Backend::Public(key) })
             })
             .collect()
     }
@@ -77,14 +109,16 @@ impl Material<'_> {
 /// The length of a signature where the algorithm fixes it; RSA's is the modulus', checked behind.
 pub(super) const fn signature_length(algorithm: Algorithm) -> Option<usize> {
     match algorithm {
-        Algorithm::ES256 | Algorithm::EdDSA => Some(64),
+        Algorithm::HS256 => Some(32),
+        Algorithm::HS384 => Some(48),
+        Algorithm::ES256 | Algorithm::EdDSA | Algorithm::HS512 => Some(64),
         Algorithm::ES384 => Some(96),
         _ => None,
     }
 }
 
-fn backend(algorithm: Algorithm) -> &'static dyn VerificationAlgorithm {
-    match algorithm {
+fn backend(algorithm: Algorithm) -> Option<&'static dyn VerificationAlgorithm> {
+    Some(match algorithm {
         Algorithm::RS256 => &RSA_PKCS1_2048_8192_SHA256,
         Algorithm::RS384 => &RSA_PKCS1_2048_8192_SHA384,
         Algorithm::RS512 => &RSA_PKCS1_2048_8192_SHA512,
@@ -94,36 +128,17 @@ fn backend(algorithm: Algorithm) -> &'static dyn VerificationAlgorithm {
         Algorithm::ES256 => &ECDSA_P256_SHA256_FIXED,
         Algorithm::ES384 => &ECDSA_P384_SHA384_FIXED,
         Algorithm::EdDSA => &ED25519,
-    }
+        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => return None,
+    })
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, SkipReason> {
     base64url::decode(text).ok_or(SkipReason::InvalidMaterial)
 }
 
-/// RFC 7518 section 6.3.1: unsigned, big-endian, in as few bytes as possible.
-fn rsa(n: &str, e: &str) -> Result<Vec<u8>, SkipReason> {
+fn rsa_key(n: &str, e: &str) -> Result<Vec<u8>, SkipReason> {
     let (n, e) = (decode(n)?, decode(e)?);
-
-    let bits = match n.first() {
-        None | Some(0) => return Err(SkipReason::InvalidMaterial),
-        Some(first) => n.len() * 8 - first.leading_zeros() as usize,
-    };
-    if !RSA_BITS.contains(&bits) {
-        return Err(SkipReason::KeySize);
-    }
-    if n.last().is_none_or(|last| last % 2 == 0) {
-        return Err(SkipReason::InvalidMaterial);
-    }
-
-    if e.len() > 8 || matches!(e.first(), None | Some(0)) {
-        return Err(SkipReason::WeakExponent);
-    }
-    let exponent = e.iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
-    if !RSA_EXPONENTS.contains(&exponent) || exponent % 2 == 0 {
-        return Err(SkipReason::WeakExponent);
-    }
-
+    rsa::check(&n, &e)?;
     let der: PublicKeyX509Der<'_> =
         RsaPublicKeyComponents { n, e }.as_der().map_err(|_| SkipReason::InvalidMaterial)?;
     Ok(der.as_ref().to_vec())
@@ -139,57 +154,9 @@ fn ec_point(x: &str, y: &str, length: usize) -> Result<Vec<u8>, SkipReason> {
     Ok([&[4], x.as_slice(), y.as_slice()].concat())
 }
 
-/// RFC 8037 section 2, and what RFC 8032 leaves to the verifier: the point must be canonical and
-/// its order large, or one signature fits every message.
+/// RFC 8037 section 2.
 fn ed25519_point(x: &str) -> Result<Vec<u8>, SkipReason> {
     let x = decode(x)?;
-    let mut y = <[u8; 32]>::try_from(x.as_slice()).map_err(|_| SkipReason::InvalidMaterial)?;
-    // The top bit is the sign of the other coordinate.
-    y[31] &= 0x7f;
-    // The bytes are little-endian, so the last of them decides first.
-    if y.iter().rev().ge(FIELD_PRIME.iter().rev()) {
-        return Err(SkipReason::InvalidMaterial);
-    }
-    if SMALL_ORDER.contains(&y) {
-        return Err(SkipReason::WeakPoint);
-    }
+    ed25519::check(&x)?;
     Ok(x)
 }
-
-/// 2^255 - 19, little-endian.
-const FIELD_PRIME: [u8; 32] = {
-    let mut p = [0xff; 32];
-    p[0] = 0xed;
-    p[31] = 0x7f;
-    p
-};
-
-/// The `y` of the eight points whose order divides 8. With either sign each of them is refused;
-/// their encodings by `y + p` are not canonical.
-const SMALL_ORDER: [[u8; 32]; 5] = [
-    // Order 4: y = 0.
-    [0; 32],
-    // Order 1, the neutral element: y = 1.
-    {
-        let mut one = [0; 32];
-        one[0] = 1;
-        one
-    },
-    // Order 2: y = -1.
-    {
-        let mut minus_one = FIELD_PRIME;
-        minus_one[0] = 0xec;
-        minus_one
-    },
-    // Order 8: two values of y, each other's negative.
-    [
-        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
-        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
-        0x03, 0x7a,
-    ],
-    [
-        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
-        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
-        0xfc, 0x05,
-    ],
-];

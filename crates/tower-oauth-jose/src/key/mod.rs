@@ -1,13 +1,19 @@
 //! Keys that verify: one key, the set of an issuer's keys, and how a token finds its own.
 
+mod by_hand;
+mod der;
+mod ed25519;
 mod jwk;
 mod material;
+mod pem;
+mod rsa;
 mod set;
 mod thumbprint;
 
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::hmac;
 use aws_lc_rs::signature::ParsedPublicKey;
 
 pub use self::jwk::SkipReason;
@@ -16,30 +22,40 @@ pub use self::thumbprint::Thumbprint;
 use crate::algorithm::{Algorithm, AlgorithmSet};
 use crate::error::InvalidToken;
 
-/// A public key that was checked and prepared once, when it was loaded.
+/// A key that was checked and prepared once, when it was loaded.
 ///
 /// It knows for which algorithms it may be used: the key decides, not the token. A JWK with `alg`
 /// is bound to that one; without, an RSA key may verify each of RS256 to PS512 (which of them are
 /// accepted is up to the [`Rules`](crate::Rules)), and a key on a curve the one algorithm of that
 /// curve.
 ///
-/// What a JWK must be like to become a key is told at [`VerifyingKey::from_jwk`]. Cloning is cheap.
+/// What a JWK must be like to become a key is told at [`VerifyingKey::from_jwk`]. Keys that are
+/// configured by hand come from [`from_pem`](VerifyingKey::from_pem), from `jsonwebtoken`'s types, or
+/// are a secret ([`hmac`](VerifyingKey::hmac)); put them into a [`KeySet`] with
+/// [`KeySet::from_keys`]. Cloning is cheap.
 #[derive(Clone)]
 pub struct VerifyingKey {
+    kid: Option<Arc<str>>,
+    /// Some or all of those that it is prepared for.
+    algorithms: AlgorithmSet,
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    kid: Option<Box<str>>,
     thumbprint: Thumbprint,
-    algorithms: AlgorithmSet,
     prepared: Vec<Prepared>,
 }
 
 /// The key, parsed for one algorithm.
 struct Prepared {
     algorithm: Algorithm,
-    key: ParsedPublicKey,
+    key: Backend,
+}
+
+enum Backend {
+    Public(ParsedPublicKey),
+    /// Boxed, since it is some twenty times as large.
+    Hmac(Box<hmac::Key>),
 }
 
 impl VerifyingKey {
@@ -82,10 +98,11 @@ impl VerifyingKey {
     /// The key id, if the key has one.
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
-        self.inner.kid.as_deref()
+        self.kid.as_deref()
     }
 
-    /// The RFC 7638 thumbprint (SHA-256): equal for equal key material.
+    /// The RFC 7638 thumbprint (SHA-256): equal for equal key material. That of a secret is keyed, and
+    /// means nothing outside of this process.
     #[must_use]
     pub fn thumbprint(&self) -> Thumbprint {
         self.inner.thumbprint
@@ -94,7 +111,7 @@ impl VerifyingKey {
     /// The algorithms for which the key may be used.
     #[must_use]
     pub fn algorithms(&self) -> AlgorithmSet {
-        self.inner.algorithms
+        self.algorithms
     }
 
     /// Verifies `signature` over `message`.
@@ -112,23 +129,20 @@ impl VerifyingKey {
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), InvalidToken> {
-        let prepared = self.inner.prepared.iter().find(|prepared| prepared.algorithm == algorithm);
+        let allowed = |prepared: &&Prepared| {
+            prepared.algorithm == algorithm && self.algorithms.contains(algorithm)
+        };
+        let prepared = self.inner.prepared.iter().find(allowed);
         let key = &prepared.ok_or(InvalidToken::KeyMismatch)?.key;
         if material::signature_length(algorithm).is_some_and(|length| length != signature.len()) {
             return Err(InvalidToken::BadSignature);
         }
-        key.verify_sig(message, signature).map_err(|_| InvalidToken::BadSignature)
-    }
-}
-
-impl TryFrom<&jsonwebtoken::jwk::Jwk> for VerifyingKey {
-    type Error = SkipReason;
-
-    /// As [`VerifyingKey::from_jwk`]. What `jsonwebtoken` does not keep of a JWK (private members,
-    /// unknown ones) cannot be checked here.
-    fn try_from(jwk: &jsonwebtoken::jwk::Jwk) -> Result<Self, SkipReason> {
-        let text = serde_json::to_vec(jwk).map_err(|_| SkipReason::Malformed)?;
-        Self::from_jwk(text)
+        match key {
+            Backend::Public(key) => key.verify_sig(message, signature),
+            // In constant time, and only for a whole tag (RFC 7518 section 3.2).
+            Backend::Hmac(key) => hmac::verify(key, message, signature),
+        }
+        .map_err(|_| InvalidToken::BadSignature)
     }
 }
 

@@ -38,6 +38,8 @@ const MAX_TRIES: usize = 2;
 pub struct KeySet {
     keys: Vec<VerifyingKey>,
     skipped: Vec<SkippedKey>,
+    /// Whether a key without a name may stand for any: see [`KeySet::from_keys`].
+    by_hand: bool,
 }
 
 #[derive(Deserialize)]
@@ -75,9 +77,15 @@ impl KeySet {
         Ok(set)
     }
 
-    /// A set of keys that were loaded otherwise. An exact repetition is dropped.
+    /// A set of keys that were configured by hand. An exact repetition is dropped.
+    ///
+    /// In such a set a key without a key id is tried for a token whose key id no key bears: who
+    /// configures a bare public key means the issuer's one key, whatever the issuer calls it. As for
+    /// a token without a key id, there must be only one that fits.
+    ///
+    /// This is the only kind of set that may hold secrets ([`VerifyingKey::hmac`]).
     pub fn from_keys(keys: impl IntoIterator<Item = VerifyingKey>) -> Self {
-        let mut set = Self::default();
+        let mut set = Self { by_hand: true, ..Self::default() };
         keys.into_iter().for_each(|key| set.push(key));
         set
     }
@@ -94,6 +102,13 @@ impl KeySet {
     #[must_use]
     pub fn keys(&self) -> &[VerifyingKey] {
         &self.keys
+    }
+
+    /// Every algorithm that some key of the set is for.
+    #[must_use]
+    pub fn algorithms(&self) -> AlgorithmSet {
+        let none = AlgorithmSet::EMPTY;
+        self.keys.iter().fold(none, |all, key| all.union(key.algorithms()))
     }
 
     /// The entries that are not used, and why.
@@ -113,6 +128,8 @@ impl KeySet {
     /// - With a `kid`: the keys under it that are for `algorithm`. If several different keys bear
     ///   the same id, the first two of them that fit.
     /// - Without: the only key that is for `algorithm`. Nothing is tried out.
+    /// - With a `kid` that no key bears, in a set [by hand](KeySet::from_keys): the only key without
+    ///   an id that is for `algorithm`.
     ///
     /// # Errors
     ///
@@ -122,13 +139,27 @@ impl KeySet {
         kid: Option<&str>,
         algorithm: Algorithm,
     ) -> Result<Candidates<'_>, NoKey> {
+        let named = |key: &&VerifyingKey| kid.is_none() || key.kid() == kid;
+        let unnamed = |key: &&VerifyingKey| key.kid().is_none();
+        if kid.is_some() && self.by_hand && !self.keys.iter().any(|key| named(&key)) {
+            return match self.select(None, algorithm, unnamed) {
+                Err(NoKey::NoneFits) => Err(NoKey::UnknownKid),
+                other => other,
+            };
+        }
+        self.select(kid, algorithm, named)
+    }
+
+    fn select(
+        &self,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+        eligible: impl FnMut(&&VerifyingKey) -> bool,
+    ) -> Result<Candidates<'_>, NoKey> {
         let mut known = false;
         let mut found = Candidates { first: None, second: None };
         let mut count = 0;
-        for key in &self.keys {
-            if kid.is_some() && key.kid() != kid {
-                continue;
-            }
+        for key in self.keys.iter().filter(eligible) {
             known = true;
             let repeated = |other: &VerifyingKey| other.thumbprint() == key.thumbprint();
             if !key.algorithms().contains(algorithm) || found.peek().any(repeated) {
@@ -166,7 +197,7 @@ impl KeySet {
     #[must_use]
     pub fn without(&self, kid: &str) -> Self {
         let keys = self.keys.iter().filter(|key| key.kid() != Some(kid));
-        Self { keys: keys.cloned().collect(), skipped: self.skipped.clone() }
+        Self { keys: keys.cloned().collect(), skipped: self.skipped.clone(), by_hand: self.by_hand }
     }
 
     /// What a refresh from `self` to `new` brings. The order of the keys does not matter.

@@ -29,9 +29,13 @@ impl Thumbprint {
             }
         }
         context.update(b"}");
+        Self::of_digest(context.finish().as_ref())
+    }
+
+    pub(super) fn of_digest(digest: &[u8]) -> Self {
         let mut bytes = [0; 32];
         // SHA-256 has 32 bytes; `zip` says so without a panic.
-        for (to, from) in bytes.iter_mut().zip(context.finish().as_ref()) {
+        for (to, from) in bytes.iter_mut().zip(digest) {
             *to = *from;
         }
         Self(bytes)

@@ -1,7 +1,7 @@
 //! Shape and header of a token. All tokens here are rightly signed, unless the case is otherwise.
 
 use serde_json::{Value, json};
-use tower_oauth_jose::{InvalidToken, MAX_TOKEN_BYTES, Unverified};
+use tower_oauth_jose::{InvalidToken, LARGEST_TOKEN_BYTES, MAX_TOKEN_BYTES, Rules, Unverified};
 
 use crate::signer::{
     AUDIENCE, ED25519, ISSUER, NOW, P256, RSA, accept, encode, good_claims, good_header, key_set,
@@ -311,4 +311,28 @@ fn a_refusal_never_shows_what_the_token_says() {
     let shown = format!("{verified:?} {:?}", verified.standard());
     assert!(!shown.contains(canary), "{shown}");
     assert!(!shown.contains(ISSUER) && !shown.contains(AUDIENCE), "{shown}");
+}
+
+#[test]
+fn j22_the_size_that_the_rules_allow_and_no_more() {
+    let rules = |bytes| Rules::builder(ISSUER, AUDIENCE).max_token_bytes(bytes).build();
+    for bytes in [0, 1023, LARGEST_TOKEN_BYTES + 1, usize::MAX] {
+        let error = rules(bytes).unwrap_err().to_string();
+        assert!(error.contains(&bytes.to_string()), "{error}");
+    }
+    // A good header, and claims that nobody reads yet.
+    let header = encode(good_header().to_string());
+    let token = |length: usize| format!("{header}.{}.AA", "A".repeat(length - header.len() - 4));
+    for limit in [1024, 8 * 1024, 20_000, LARGEST_TOKEN_BYTES] {
+        let limit_of_rules = rules(limit).unwrap().max_token_bytes();
+        for length in [limit - 3, limit - 2, limit - 1, limit] {
+            let verdict = Unverified::parse_up_to(limit_of_rules, &token(length)).err();
+            assert_ne!(verdict, Some(InvalidToken::TooLarge), "{length}");
+        }
+        let verdict = Unverified::parse_up_to(limit_of_rules, &token(limit + 1)).err();
+        assert_eq!(verdict, Some(InvalidToken::TooLarge), "{limit}");
+    }
+    let verdict = Unverified::parse_up_to(usize::MAX, &token(LARGEST_TOKEN_BYTES + 1)).err();
+    assert_eq!(verdict, Some(InvalidToken::TooLarge));
+    assert_eq!(Unverified::parse(&token(8 * 1024 + 1)).err(), Some(InvalidToken::TooLarge));
 }

@@ -1,10 +1,14 @@
 //! The crate against its case tables; a case's id stands in the name of its test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod by_hand;
 mod claims;
 mod header;
 mod keys;
+mod profiles;
 mod random;
 mod signature;
 mod signer;
+mod speccheck;
 mod vectors;
+mod wycheproof;

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::json;
-use tower_oauth_jose::{KeySet, Unverified, VerifyingKey};
+use tower_oauth_jose::{Algorithm, KeySet, Unverified, VerifyingKey};
 
 use crate::signer::{
     ED25519, NOW, P256, RSA, accept, at, encode, good_claims, good_header, key_set, lenient, rules,
@@ -62,6 +62,37 @@ proptest! {
     fn random_bytes_are_no_keys(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
         prop_assert!(KeySet::from_jwks(&bytes).is_err());
         prop_assert!(VerifyingKey::from_jwk(&bytes).is_err());
+    }
+
+    #[test]
+    fn random_text_is_no_pem(text in "\\PC{0,200}") {
+        prop_assert!(VerifyingKey::from_pem(&text).is_err());
+        let block = format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----");
+        prop_assert!(VerifyingKey::from_pem(block).is_err());
+    }
+
+    #[test]
+    fn a_certificate_with_changed_bytes_makes_a_key_or_a_reason(
+        at in proptest::collection::vec((0_usize..395, any::<u8>()), 1..4),
+        label in proptest::sample::select(vec!["PUBLIC KEY", "RSA PUBLIC KEY", "CERTIFICATE"]),
+    ) {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::STANDARD;
+
+        let text = include_str!("pem/ec-crt.pem");
+        let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+        let mut der = STANDARD.decode(body).unwrap();
+        for (at, byte) in at {
+            if let Some(place) = der.get_mut(at) {
+                *place = byte;
+            }
+        }
+        let body = STANDARD.encode(der);
+        let block = format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----");
+        if let Ok(key) = VerifyingKey::from_pem(block) {
+            prop_assert_eq!(label, "CERTIFICATE");
+            prop_assert!(key.verify(Algorithm::ES256, b"x", &[1; 64]).is_err());
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ fn p256_order() -> Vec<u8> {
     hex("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551")
 }
 
-fn hex(text: &str) -> Vec<u8> {
+pub(crate) fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.chars().map(|c| c.to_digit(16).unwrap() as u8).collect();
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }

@@ -73,9 +73,14 @@ impl<C> Issuers<C> {
 impl<C: Send + Sync + 'static> Authenticate for Issuers<C> {
     type Claims = C;
 
+    /// The largest of theirs; each holds its own token to its own.
+    fn max_token_bytes(&self) -> usize {
+        self.iter().map(Jwt::max_token_bytes).max().unwrap_or_default()
+    }
+
     fn authenticate(&self, presented: Presented<'_>) -> Verdict<C> {
         let refuse = |reason| Verdict::Now(Err(Rejection::Invalid(reason)));
-        let token = match Unverified::parse(presented.token) {
+        let token = match Unverified::parse_up_to(self.max_token_bytes(), presented.token) {
             Ok(token) => token,
             Err(reason) => return refuse(reason),
         };

@@ -15,8 +15,8 @@ use tower_oauth_jose::{KeySet, KeySetError};
 use tower_service::Service;
 use tracing::Instrument;
 
-use super::limiter::Spent;
 use super::landing::name;
+use super::limiter::Spent;
 #[cfg(feature = "metrics")]
 use crate::observe;
 

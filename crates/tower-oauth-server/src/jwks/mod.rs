@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
 use tower_oauth_core::{BuildError, Error, ErrorKind, Issuer};
-use tower_oauth_jose::{KeySet, SkippedKey};
+use tower_oauth_jose::{AlgorithmSet, KeySet, SkippedKey};
 
 use self::snapshot::Snapshot;
 use self::store::Store;
@@ -122,7 +122,7 @@ impl Jwks {
         JwksBuilder::uri(jwks_uri.into())
     }
 
-    /// A set that does not change.
+    /// A set that does not change: the issuer's own, or one of keys by hand ([`KeySet::from_keys`]).
     ///
     /// # Errors
     /// It has no key.
@@ -272,6 +272,14 @@ impl Jwks {
     /// Whose keys these are, where the address was discovered.
     pub(crate) fn is_of(&self) -> Option<&Issuer> {
         self.0.issuer.as_ref()
+    }
+
+    /// What keys that never change are for.
+    pub(crate) fn fixed_algorithms(&self) -> Option<AlgorithmSet> {
+        match &self.0.keys {
+            Keys::Fixed(snapshot) => snapshot.load().as_deref().map(|set| set.keys.algorithms()),
+            Keys::Fetched(_) => None,
+        }
     }
 
     fn snapshot(&self) -> Option<Arc<Snapshot>> {

@@ -36,6 +36,10 @@ enum Look<'t> {
 impl<C: Send + Sync + 'static> Authenticate for Jwt<C> {
     type Claims = C;
 
+    fn max_token_bytes(&self) -> usize {
+        self.0.rules.max_token_bytes()
+    }
+
     fn authenticate(&self, presented: Presented<'_>) -> Verdict<C> {
         self.authenticate_text(presented.token)
     }
@@ -48,7 +52,7 @@ impl<C: Send + Sync + 'static> Jwt<C> {
             Ok(caller) => return Verdict::Now(Ok(caller)),
             Err(digest) => digest,
         };
-        match Unverified::parse(token) {
+        match Unverified::parse_up_to(self.0.rules.max_token_bytes(), token) {
             Ok(token) => self.judge(token, digest),
             Err(reason) => Verdict::Now(Err(Rejection::Invalid(reason))),
         }
@@ -56,6 +60,10 @@ impl<C: Send + Sync + 'static> Jwt<C> {
 
     /// The same for a token that is already parsed, because its issuer had to be found.
     pub(crate) fn authenticate_parsed(&self, token: Unverified<'_>, text: &str) -> Verdict<C> {
+        // It was parsed within the bound of somebody else.
+        if text.len() > self.0.rules.max_token_bytes() {
+            return Verdict::Now(Err(Rejection::Invalid(InvalidToken::TooLarge)));
+        }
         match self.recall(text) {
             Ok(caller) => Verdict::Now(Ok(caller)),
             Err(digest) => self.judge(token, digest),

@@ -6,13 +6,17 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tower_oauth_core::{BuildError, Clock, Issuer, SystemClock};
 use tower_oauth_endpoint::HttpClient;
-use tower_oauth_jose::{Algorithm, Profile, Rules, StandardClaims, Verified};
+use tower_oauth_jose::{
+    Algorithm, AlgorithmSet, InvalidToken, KeySet, LARGEST_TOKEN_BYTES, Profile, Rules,
+    StandardClaims, Verified,
+};
 
 use super::cache::{VerifiedTokenCache, VerifiedTokens};
 use super::{Inner, Jwt, ReadClaims};
 use crate::Jwks;
 
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
+const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 1024..=LARGEST_TOKEN_BYTES;
 
 /// The first step to a [`Jwt`]: an issuer, and no audience yet.
 #[derive(Clone, Debug)]
@@ -39,6 +43,11 @@ impl JwtIssuer {
                 audiences: audiences.into_iter().map(Into::into).collect(),
                 algorithms: None,
                 profile: Profile::default(),
+                clients: None,
+                required_claims: Vec::new(),
+                checked_too_early: false,
+                keys: None,
+                max_token_bytes: None,
                 leeway: None,
                 max_lifetime: None,
                 clock: Arc::new(SystemClock),
@@ -50,8 +59,31 @@ impl JwtIssuer {
                 snapshot_file: None,
                 verified_tokens: Some(VerifiedTokenCache::new()),
             },
-            claims: |verified: Verified| Ok(verified.into_standard()),
+            claims: Arc::new(|verified: Verified| Ok(verified.into_standard())),
+            is_checked: false,
         }
+    }
+
+    /// Accepts access tokens of an Amazon Cognito user pool that were issued to one of these app
+    /// clients. They name no audience; the clients are checked in its place. See
+    /// [`Profile::Cognito`].
+    ///
+    /// ```
+    /// use tower_oauth_server::Jwt;
+    ///
+    /// # fn build(http: tower_oauth_endpoint::HttpClient) -> Result<(), tower_oauth_core::BuildError> {
+    /// let pool = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_EXAMPLE";
+    /// let jwt = Jwt::issuer(pool)
+    ///     .cognito_clients(["1h57kf5cpq17m0eml12EXAMPLE"])
+    /// #   .http_client(http)
+    ///     .build()?;
+    /// # drop(jwt); Ok(()) }
+    /// ```
+    pub fn cognito_clients<A: Into<String>>(
+        self,
+        clients: impl IntoIterator<Item = A>,
+    ) -> JwtBuilder {
+        self.audiences([""; 0]).profile(Profile::Cognito).clients(clients)
     }
 }
 
@@ -60,9 +92,14 @@ impl JwtIssuer {
 /// | option | default |
 /// | --- | --- |
 /// | [`claims`](Self::claims) | [`StandardClaims`] |
-/// | [`lenient`](Self::lenient) | off: tokens follow RFC 9068 |
-/// | [`algorithms`](Self::algorithms) | all: RS/PS 256 to 512, ES256, ES384, EdDSA |
+/// | [`profile`](Self::profile) | tokens follow RFC 9068 |
+/// | [`clients`](Self::clients) | tokens of any client |
+/// | [`require_claim`](Self::require_claim) | the profile's claims only |
+/// | [`check`](Self::check) | none |
+/// | [`algorithms`](Self::algorithms) | all: RS/PS 256 to 512, ES256, ES384, EdDSA; with [`keys`](Self::keys), theirs |
+/// | [`keys`](Self::keys) | the issuer's own, fetched |
 /// | [`leeway`](Self::leeway) | 30 s |
+/// | [`max_token_bytes`](Self::max_token_bytes) | 8 KiB |
 /// | [`max_lifetime`](Self::max_lifetime) | 24 h |
 /// | [`verified_token_cache`](Self::verified_token_cache) | 10,000 tokens of up to 4 KiB |
 /// | [`jwks_uri`](Self::jwks_uri) | what the issuer's metadata say |
@@ -76,6 +113,8 @@ impl JwtIssuer {
 pub struct JwtBuilder<C = StandardClaims> {
     options: Options,
     claims: ReadClaims<C>,
+    /// Whether `claims` holds checks.
+    is_checked: bool,
 }
 
 #[derive(Clone)]
@@ -84,6 +123,11 @@ struct Options {
     audiences: Vec<String>,
     algorithms: Option<Vec<Algorithm>>,
     profile: Profile,
+    clients: Option<Vec<String>>,
+    required_claims: Vec<&'static str>,
+    checked_too_early: bool,
+    keys: Option<KeySet>,
+    max_token_bytes: Option<usize>,
     leeway: Option<Duration>,
     max_lifetime: Option<Duration>,
     clock: Arc<dyn Clock>,
@@ -96,7 +140,7 @@ struct Options {
     verified_tokens: Option<VerifiedTokenCache>,
 }
 
-impl<C> JwtBuilder<C> {
+impl<C: 'static> JwtBuilder<C> {
     /// Gives the claims in the application's own type.
     ///
     /// They are read only after everything else is checked. A valid token whose claims do not fit is refused with
@@ -105,17 +149,120 @@ impl<C> JwtBuilder<C> {
     where
         D: DeserializeOwned + Send + Sync + 'static,
     {
-        JwtBuilder { options: self.options, claims: |verified: Verified| verified.claims() }
+        // The checks so far are for claims of another type; dropped in silence they would be a hole.
+        let checked_too_early = self.options.checked_too_early || self.is_checked;
+        JwtBuilder {
+            options: Options { checked_too_early, ..self.options },
+            claims: Arc::new(|verified: Verified| verified.claims()),
+            is_checked: false,
+        }
     }
 
-    /// Accepts tokens of issuers that do not follow RFC 9068. Read [`Profile::Lenient`] first: an ID
-    /// token cannot always be told from an access token then.
+    /// Refuses a valid token whose claims this check does not accept, with
+    /// [`CheckFailed`](InvalidToken::CheckFailed) and the text for the log; the client is not told it.
+    /// Several checks are run in their order. Give them after [`claims`](Self::claims).
+    ///
+    /// A check sees the claims alone and should depend on nothing else: its verdict may be remembered
+    /// for as long as the token lives. What a caller may do is not its business; a refusal here is a
+    /// 401, "this is no good token", and not a 403.
+    ///
+    /// ```
+    /// use serde::Deserialize;
+    /// use tower_oauth_server::Jwt;
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Caller {
+    ///     tid: String,
+    /// }
+    ///
+    /// # fn build(http: tower_oauth_endpoint::HttpClient) -> Result<(), tower_oauth_core::BuildError> {
+    /// let jwt = Jwt::issuer("https://login.example.com/common-house")
+    ///     .audience("inventory")
+    ///     .claims::<Caller>()
+    ///     .check(|caller| match caller.tid.as_str() {
+    ///         "north" | "south" => Ok(()),
+    ///         _ => Err("the tenant is not a customer of ours"),
+    ///     })
+    /// #   .http_client(http)
+    ///     .build()?;
+    /// # drop(jwt); Ok(()) }
+    /// ```
+    pub fn check(
+        mut self,
+        check: impl Fn(&C) -> Result<(), &'static str> + Send + Sync + 'static,
+    ) -> Self {
+        let read = self.claims;
+        self.claims = Arc::new(move |verified| {
+            let claims = read(verified)?;
+            check(&claims).map_err(InvalidToken::CheckFailed)?;
+            Ok(claims)
+        });
+        self.is_checked = true;
+        self
+    }
+
+    /// What the tokens look like: as an issuer of this make sends them, if not as RFC 9068 says.
+    ///
+    /// ```
+    /// use tower_oauth_server::{Jwt, Profile};
+    ///
+    /// # fn build(http: tower_oauth_endpoint::HttpClient) -> Result<(), tower_oauth_core::BuildError> {
+    /// let jwt = Jwt::issuer("https://idp.example.com/realms/shop")
+    ///     .audience("inventory")
+    ///     .profile(Profile::Keycloak)
+    /// #   .http_client(http)
+    ///     .build()?;
+    /// # drop(jwt); Ok(()) }
+    /// ```
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.options.profile = profile;
+        self
+    }
+
+    /// Accepts tokens that were issued to one of these clients, and no others.
+    pub fn clients<I: Into<String>>(mut self, clients: impl IntoIterator<Item = I>) -> Self {
+        self.options.clients = Some(clients.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Refuses tokens that do not have this claim, or have it as `null`.
+    pub fn require_claim(mut self, name: &'static str) -> Self {
+        self.options.required_claims.push(name);
+        self
+    }
+
+    /// Takes these keys, which were configured by hand, and fetches none.
+    ///
+    /// Without [`algorithms`](Self::algorithms), the algorithms are those that the keys are for. This is
+    /// the one way to HMAC: a secret never comes from an issuer's key set.
+    ///
+    /// ```
+    /// use tower_oauth_server::{Algorithm, Jwt, KeySet, VerifyingKey};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let secret = [7; 32]; // for the example only
+    /// let key = VerifyingKey::hmac(Algorithm::HS256, secret)?.with_kid("gateway")?;
+    /// let jwt = Jwt::issuer("https://gateway.internal")
+    ///     .audience("inventory")
+    ///     .keys(KeySet::from_keys([key]))
+    ///     .build()?;
+    /// # drop(jwt); Ok(()) }
+    /// ```
+    pub fn keys(mut self, keys: KeySet) -> Self {
+        self.options.keys = Some(keys);
+        self
+    }
+
+    /// Accepts tokens of issuers that do not follow RFC 9068. See first whether the issuer has a
+    /// [`profile`](Self::profile) of its own, and read [`Profile::Lenient`]: an ID token cannot always
+    /// be told from an access token then.
     pub fn lenient(mut self) -> Self {
         self.options.profile = Profile::Lenient;
         self
     }
 
-    /// Accepts these signature algorithms only. (An algorithm must also be the key's, always.)
+    /// Accepts these signature algorithms only. (An algorithm must also be the key's, always; HMAC
+    /// is possible only with [`keys`](Self::keys).)
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         self.options.algorithms = Some(algorithms.into_iter().collect());
         self
@@ -125,6 +272,15 @@ impl<C> JwtBuilder<C> {
     /// set, at most 300 s, in whole seconds.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.options.leeway = Some(leeway);
+        self
+    }
+
+    /// How long a token may be: 8 KiB if not set, from 1 KiB to 64 KiB.
+    ///
+    /// For issuers that put long lists of groups into their tokens. What a hostile token costs grows
+    /// with it, and the servers and proxies on the way have limits of their own for a header.
+    pub fn max_token_bytes(mut self, bytes: usize) -> Self {
+        self.options.max_token_bytes = Some(bytes);
         self
     }
 
@@ -189,9 +345,9 @@ impl<C> JwtBuilder<C> {
     /// Checks the values. Nothing is fetched yet.
     ///
     /// # Errors
-    /// A value that cannot work, by name: no absolute https issuer, an empty audience or none, no
-    /// algorithm, a leeway of more than 300 s, a lifetime below a second; what [`JwksBuilder`](crate::JwksBuilder)
-    /// refuses; an option for fetching keys beside [`jwks`](Self::jwks).
+    /// A value that cannot work, by name: no absolute https issuer, an empty audience or none, an empty
+    /// list of clients, no algorithm or one that the keys are not for, a check before `claims`, a token size out of bounds, a leeway of more than 300 s, a lifetime below a second; what [`JwksBuilder`](crate::JwksBuilder)
+    /// refuses; an option for fetching keys beside [`jwks`](Self::jwks) or [`keys`](Self::keys).
     pub fn build(self) -> Result<Jwt<C>, BuildError> {
         let issuer = Issuer::parse(&self.options.issuer)?;
         let rules = self.options.rules(&issuer)?;
@@ -206,27 +362,52 @@ impl Options {
     fn rules(&self, issuer: &Issuer) -> Result<Rules, BuildError> {
         let refuse =
             |option, value: &dyn fmt::Display, why| Err(BuildError::new(option, value, why));
-        let mut audiences = self.audiences.iter();
-        let Some(first) = audiences.next() else {
-            return refuse("audiences", &"none", "names no audience");
-        };
-        if self.audiences.iter().any(String::is_empty) {
-            return refuse("audience", &"", "is empty");
+        if self.checked_too_early {
+            let why = "is for claims of another type; give it after claims(..)";
+            return refuse("check", &"..", why);
         }
-        let mut rules = audiences
-            .fold(Rules::builder(issuer.as_str(), first), |rules, more| rules.audience(more))
-            .profile(self.profile);
-        if let Some(algorithms) = &self.algorithms {
-            if algorithms.is_empty() {
-                return refuse("algorithms", &"none", "names no algorithm");
+        let by_client = self.profile == Profile::Cognito;
+        let audiences: Vec<_> = self.audiences.iter().map(String::as_str).collect();
+        let mut rules = match audiences.split_first() {
+            None if !by_client => return refuse("audiences", &"none", "names no audience"),
+            _ if audiences.contains(&"") => return refuse("audience", &"", "is empty"),
+            None => Rules::cognito(issuer.as_str(), [""; 0]),
+            Some((first, rest)) => rest
+                .iter()
+                .fold(Rules::builder(issuer.as_str(), *first), |rules, more| rules.audience(*more)),
+        };
+        rules = rules.profile(self.profile).algorithms(self.accepted_algorithms()?.iter());
+        match &self.clients {
+            None if by_client => {
+                let why = "must be given, since Cognito's tokens name no audience";
+                return refuse("clients", &"none", why);
             }
-            rules = rules.algorithms(algorithms.iter().copied());
+            None => {}
+            Some(clients) if clients.is_empty() => {
+                return refuse("clients", &"none", "names no client");
+            }
+            Some(clients) if clients.iter().any(String::is_empty) => {
+                return refuse("clients", &"", "is empty");
+            }
+            Some(clients) => rules = rules.clients(clients),
+        }
+        for name in &self.required_claims {
+            if name.is_empty() {
+                return refuse("require_claim", &"", "is empty");
+            }
+            rules = rules.require_claim(name);
         }
         if let Some(leeway) = self.leeway {
             if leeway > MAX_LEEWAY {
                 return refuse("leeway", &format_args!("{leeway:?}"), "is more than 300 s");
             }
             rules = rules.leeway(leeway);
+        }
+        if let Some(bytes) = self.max_token_bytes {
+            if !TOKEN_BYTES.contains(&bytes) {
+                return refuse("max_token_bytes", &bytes, "is not from 1 KiB to 64 KiB");
+            }
+            rules = rules.max_token_bytes(bytes);
         }
         if let Some(max_lifetime) = self.max_lifetime {
             if max_lifetime < Duration::from_secs(1) {
@@ -238,7 +419,43 @@ impl Options {
         rules.build().map_err(|error| BuildError::new("rules", error, "cannot be used"))
     }
 
-    fn key_source(self, issuer: &Issuer) -> Result<Jwks, BuildError> {
+    /// Those that are asked for, as far as the keys can be for them.
+    fn accepted_algorithms(&self) -> Result<AlgorithmSet, BuildError> {
+        if self.keys.as_ref().is_some_and(KeySet::is_empty) {
+            return Err(BuildError::new("keys", "none", "has no usable key"));
+        }
+        let by_hand = match (&self.keys, &self.jwks) {
+            (Some(keys), _) => Some(keys.algorithms()),
+            (None, Some(jwks)) => jwks.fixed_algorithms(),
+            (None, None) => None,
+        };
+        let Some(algorithms) = &self.algorithms else {
+            return Ok(by_hand.unwrap_or(AlgorithmSet::ASYMMETRIC));
+        };
+        if algorithms.is_empty() {
+            return Err(BuildError::new("algorithms", "none", "names no algorithm"));
+        }
+        // A secret must not be fetched, and a public key must not be taken for one (RFC 8725 §3.1).
+        let possible = by_hand.unwrap_or(AlgorithmSet::ASYMMETRIC);
+        match algorithms.iter().find(|algorithm| !possible.contains(**algorithm)) {
+            Some(hmac) if hmac.is_hmac() => {
+                let why = "needs a secret for it, which is given with keys(..)";
+                Err(BuildError::new("algorithms", hmac, why))
+            }
+            Some(other) => {
+                Err(BuildError::new("algorithms", other, "is not what the keys are for"))
+            }
+            None => Ok(algorithms.iter().copied().collect()),
+        }
+    }
+
+    fn key_source(mut self, issuer: &Issuer) -> Result<Jwks, BuildError> {
+        if let Some(keys) = self.keys.take() {
+            if self.jwks.is_some() {
+                return Err(BuildError::new("jwks", "..", "is given beside keys(..)"));
+            }
+            self.jwks = Some(Jwks::fixed(keys).map_err(|error| error.with_option("keys"))?);
+        }
         let Some(jwks) = self.jwks else {
             let builder = match self.jwks_uri {
                 Some(uri) => Jwks::uri(uri),
@@ -282,7 +499,11 @@ impl Options {
 // Derived, it would ask for `C: Clone`.
 impl<C> Clone for JwtBuilder<C> {
     fn clone(&self) -> Self {
-        Self { options: self.options.clone(), claims: self.claims }
+        Self {
+            options: self.options.clone(),
+            claims: Arc::clone(&self.claims),
+            is_checked: self.is_checked,
+        }
     }
 }
 

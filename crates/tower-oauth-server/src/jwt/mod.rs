@@ -82,7 +82,7 @@ struct Inner<C> {
 }
 
 /// Gives the application the claims of a token that was verified.
-type ReadClaims<C> = fn(Verified) -> Result<C, InvalidToken>;
+type ReadClaims<C> = Arc<dyn Fn(Verified) -> Result<C, InvalidToken> + Send + Sync>;
 
 impl Jwt {
     /// Tokens of this issuer, compared byte for byte with `iss` (RFC 8414 §2): with and without a

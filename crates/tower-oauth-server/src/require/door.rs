@@ -12,7 +12,9 @@ use super::admission::{Admission, Proof};
 use super::erased::{Erased, ErasedAuthenticate, ErasedVerdict};
 use super::strip::Strip;
 use crate::render::Style;
-use crate::{Authenticate, Presented, Rejection, UntilExpiry, credentials, observe};
+use crate::{
+    Authenticate, MalformedRequest, Presented, Rejection, UntilExpiry, credentials, observe,
+};
 
 #[derive(Clone)]
 pub(super) struct Door {
@@ -51,6 +53,9 @@ impl Door {
             return Answer::Now(Ok(Admission::Preflight));
         }
         let token = match credentials::read(head) {
+            Ok(Some(token)) if token.len() > self.authenticator.max_token_bytes() => {
+                return Answer::Now(Err(MalformedRequest::TooLong.into()));
+            }
             Ok(Some(token)) => token,
             Ok(None) if self.allow_anonymous => {
                 return Answer::Now(Ok(Admission::Anonymous { style: Arc::clone(&self.style) }));

@@ -7,6 +7,7 @@ use crate::{Authenticate, Presented, Rejection, Verdict};
 
 pub(super) trait ErasedAuthenticate: Send + Sync {
     fn authenticate(&self, presented: Presented<'_>) -> ErasedVerdict;
+    fn max_token_bytes(&self) -> usize;
 }
 
 pub(super) enum ErasedVerdict {
@@ -18,6 +19,10 @@ pub(super) enum ErasedVerdict {
 pub(super) struct Erased<A>(pub(super) A);
 
 impl<A: Authenticate> ErasedAuthenticate for Erased<A> {
+    fn max_token_bytes(&self) -> usize {
+        self.0.max_token_bytes()
+    }
+
     fn authenticate(&self, presented: Presented<'_>) -> ErasedVerdict {
         match self.0.authenticate(presented) {
             Verdict::Now(verdict) => ErasedVerdict::Now(verdict.map(Proof::new)),

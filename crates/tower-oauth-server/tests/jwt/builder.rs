@@ -7,7 +7,7 @@ use http_body_util::Full;
 use tower_oauth_core::BuildError;
 use tower_oauth_endpoint::HttpClient;
 use tower_oauth_jose::KeySet;
-use tower_oauth_server::{Jwks, JwksHealth, Jwt, JwtBuilder};
+use tower_oauth_server::{Algorithm, Jwks, JwksHealth, Jwt, JwtBuilder, Profile, VerifyingKey};
 
 fn http() -> HttpClient {
     HttpClient::new(tower::service_fn(|_: http::Request<Full<Bytes>>| async {
@@ -21,6 +21,16 @@ fn good() -> JwtBuilder {
 
 fn shared() -> Jwks {
     Jwks::issuer("https://idp.example").http_client(http()).build().unwrap()
+}
+
+fn by_hand() -> KeySet {
+    let ed25519 =
+        r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    KeySet::from_keys([VerifyingKey::from_jwk(ed25519).unwrap()])
+}
+
+fn cognito<const N: usize>(clients: [&str; N]) -> JwtBuilder {
+    Jwt::issuer("https://idp.example").cognito_clients(clients).http_client(http())
 }
 
 #[test]
@@ -56,6 +66,26 @@ fn case_16_what_cannot_work_is_refused_by_name_and_value() {
         (plain().jwks(shared()).jwks_uri("https://idp.example/jwks").build(), "jwks_uri", ".."),
         (plain().jwks(shared()).stale_for(Duration::ZERO).build(), "stale_for", ".."),
         (plain().jwks(shared()).trust_host("x.example").build(), "trust_host", ".."),
+        (good().algorithms([Algorithm::HS256]).build(), "algorithms", "HS256"),
+        (plain().keys(by_hand()).algorithms([Algorithm::ES256]).build(), "algorithms", "ES256"),
+        (
+            plain().keys(by_hand()).algorithms([Algorithm::EdDSA, Algorithm::HS512]).build(),
+            "algorithms",
+            "HS512",
+        ),
+        (plain().keys(KeySet::default()).build(), "keys", "none"),
+        (plain().keys(by_hand()).jwks(shared()).build(), "jwks", ".."),
+        (good().keys(by_hand()).build(), "http_client", ".."),
+        (plain().keys(by_hand()).jwks_uri("https://idp.example/jwks").build(), "jwks_uri", ".."),
+        (plain().keys(by_hand()).stale_for(Duration::ZERO).build(), "stale_for", ".."),
+        (good().max_token_bytes(1023).build(), "max_token_bytes", "1023"),
+        (good().max_token_bytes(65_537).build(), "max_token_bytes", "65537"),
+        (good().clients([""; 0]).build(), "clients", "none"),
+        (good().clients([""]).build(), "clients", ""),
+        (good().require_claim("").build(), "require_claim", ""),
+        (good().profile(Profile::Cognito).build(), "clients", "none"),
+        (cognito([""; 0]).build(), "clients", "none"),
+        (cognito(["app"]).profile(Profile::Rfc9068).build(), "audiences", "none"),
         (
             Jwt::issuer("https://other.example").audience("a").jwks(shared()).build(),
             "jwks",
@@ -69,12 +99,24 @@ fn case_16_what_cannot_work_is_refused_by_name_and_value() {
 }
 
 #[test]
+fn a_check_for_claims_of_another_type_is_not_dropped_in_silence() {
+    let value = good().check(|_| Err("never")).claims::<serde_json::Value>();
+    let error = value.build().unwrap_err().to_string();
+    assert_eq!(error, "check `..`: is for claims of another type; give it after claims(..)");
+    let value = good().claims::<serde_json::Value>().check(|_| Err("never"));
+    assert!(value.build().is_ok());
+}
+
+#[test]
 fn what_works_is_built_and_fetches_nothing() {
     for builder in [
         good(),
         good().lenient().leeway(Duration::from_secs(300)),
         good().jwks_uri("https://elsewhere.example/jwks"),
         good().stale_for(Duration::ZERO).trust_host("keys.example"),
+        good().profile(Profile::EntraId).clients(["app"]).require_claim("oid"),
+        cognito(["app"]),
+        good().profile(Profile::Cognito).clients(["app"]),
         Jwt::issuer("https://idp.example").audience("a").jwks(shared()),
         Jwt::issuer("http://127.0.0.1:8080").audiences(["a", "b"]).http_client(http()),
     ] {

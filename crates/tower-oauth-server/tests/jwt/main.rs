@@ -8,6 +8,7 @@
 mod fixture;
 
 mod builder;
+mod by_hand;
 mod cache;
 mod issuers;
 mod selection;
