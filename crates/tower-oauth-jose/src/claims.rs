@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::confirmation::Confirmation;
 use crate::error::InvalidToken;
 use crate::header::TokenType;
 use crate::json::{Object, Value};
@@ -30,6 +31,7 @@ pub struct StandardClaims {
     expires_at: i64,
     not_before: Option<i64>,
     issued_at: Option<i64>,
+    confirmation: Option<Confirmation>,
 }
 
 impl StandardClaims {
@@ -102,6 +104,14 @@ impl StandardClaims {
     pub fn issued_at(&self) -> Option<SystemTime> {
         self.issued_at.map(date)
     }
+
+    /// `cnf`: what the token is bound to. Whoever lets in a token that has one must have checked that the sender holds it.
+    ///
+    /// Only [`check_bound`](crate::Unverified::check_bound) lets such a token through.
+    #[must_use]
+    pub fn confirmation(&self) -> Option<&Confirmation> {
+        self.confirmation.as_ref()
+    }
 }
 
 impl fmt::Debug for StandardClaims {
@@ -112,6 +122,14 @@ impl fmt::Debug for StandardClaims {
 
 // === impl Rules ===
 
+/// Who sees to it that the sender of a bound token holds the key that it is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// Nobody: it has come as a plain bearer token.
+    Unchecked,
+    CheckedByCaller,
+}
+
 impl Rules {
     /// Checks the claims: for each of them presence, type and value in one step.
     pub(crate) fn check(
@@ -119,6 +137,7 @@ impl Rules {
         token_type: TokenType,
         payload: &[u8],
         now: SystemTime,
+        sender: Sender,
     ) -> Result<StandardClaims, InvalidToken> {
         let lenient = match (self.profile, token_type) {
             (Profile::Rfc9068, TokenType::AccessToken) => false,
@@ -139,9 +158,11 @@ impl Rules {
         let (expires_at, not_before, issued_at) = self.check_dates(&claims, lenient, now)?;
         // A bound token is worth nothing without the proof of its key, which a plain bearer request
         // does not bring (RFC 9449 section 7.2, RFC 8705 section 3).
-        if claims.0.contains("cnf") {
-            return Err(InvalidToken::SenderConstrained);
-        }
+        let confirmation = match (claims.0.get("cnf"), sender) {
+            (None, _) => None,
+            (Some(_), Sender::Unchecked) => return Err(InvalidToken::SenderConstrained),
+            (Some(cnf), Sender::CheckedByCaller) => Some(Confirmation::parse(cnf.text())?),
+        };
 
         let optional = |name| claims.text(name).map(|text| text.map(Box::<str>::from));
         let demanded = |name| match optional(name)? {
@@ -163,6 +184,7 @@ impl Rules {
             expires_at,
             not_before,
             issued_at,
+            confirmation,
         })
     }
 

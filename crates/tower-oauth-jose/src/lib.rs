@@ -49,6 +49,8 @@
 mod algorithm;
 mod base64url;
 mod claims;
+mod confirmation;
+mod dpop;
 mod error;
 mod header;
 mod json;
@@ -58,6 +60,8 @@ mod token;
 
 pub use self::algorithm::{Algorithm, AlgorithmSet, UnknownAlgorithm};
 pub use self::claims::StandardClaims;
+pub use self::confirmation::{CertificateDigest, Confirmation};
+pub use self::dpop::{DpopProof, DpopRequest, DpopRules, InvalidProof, TargetUri};
 pub use self::error::InvalidToken;
 pub use self::key::{
     Candidates, KeyDiff, KeySet, KeySetError, NoKey, SkipReason, SkippedKey, Thumbprint,
@@ -66,6 +70,8 @@ pub use self::key::{
 pub use self::rules::{InvalidRules, Profile, Rules, RulesBuilder};
 pub use self::token::{Checked, Unproven, Unverified, Verified};
 
+/// The longest DPoP proof that is looked at, in bytes: 8 KiB.
+pub const MAX_PROOF_BYTES: usize = 8 * 1024;
 /// The longest token that is looked at, in bytes: 8 KiB.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 /// The longest header part of a token, encoded, in bytes: 2 KiB.
