@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use tower_oauth_core::{BoxFuture, Scopes};
+use tower_oauth_jose::Confirmation;
 
 use crate::Rejection;
 
@@ -27,13 +28,31 @@ pub struct Presented<'a> {
     pub token: &'a str,
     /// The head of the request that it came with.
     pub head: &'a Parts,
+    /// How it was sent.
+    pub scheme: Scheme,
+    /// Whether whoever asks goes on to check that the sender holds the key in [`Principal::confirmation`]; `false` for a new one.
+    ///
+    /// An authenticator refuses a bound token without it, as [`Jwt`](crate::Jwt) does. [`RequireToken`](crate::RequireToken) says it if it knows of
+    /// [`Dpop`](crate::Dpop) or [`MutualTls`](crate::MutualTls).
+    pub sender_is_checked: bool,
+}
+
+/// The scheme of the `Authorization` field that a token came in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Scheme {
+    /// RFC 6750.
+    #[default]
+    Bearer,
+    /// RFC 9449 §7.1.
+    Dpop,
 }
 
 impl<'a> Presented<'a> {
-    /// A token with the head of its request.
+    /// A bearer token with the head of its request.
     #[must_use]
     pub const fn new(token: &'a str, head: &'a Parts) -> Self {
-        Self { token, head }
+        Self { token, head, scheme: Scheme::Bearer, sender_is_checked: false }
     }
 }
 
@@ -117,6 +136,8 @@ pub struct Principal {
     pub expires_at: Duration,
     /// Its own name (`jti`), if it has one.
     pub token_id: Option<String>,
+    /// What the token is bound to (`cnf`), if it is. The door lets nobody in who does not confirm it.
+    pub confirmation: Option<Confirmation>,
 }
 
 impl Principal {
@@ -130,6 +151,7 @@ impl Principal {
             scopes: Scopes::default(),
             expires_at,
             token_id: None,
+            confirmation: None,
         }
     }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tower_oauth_core::{ErrorKind, Scopes};
-use tower_oauth_jose::InvalidToken;
+use tower_oauth_jose::{InvalidProof, InvalidToken};
 
 /// Why a request did not come in: one closed set, neutral between HTTP and gRPC.
 ///
@@ -18,6 +18,10 @@ pub enum Rejection {
     Malformed(MalformedRequest),
     /// The token is not valid: 401 `invalid_token`, `UNAUTHENTICATED`.
     Invalid(InvalidToken),
+    /// The DPoP proof that came with the token is not valid: 401 `invalid_dpop_proof`, `UNAUTHENTICATED`.
+    InvalidProof(InvalidProof),
+    /// The DPoP proof has no nonce of ours, or an old one: 401 `use_dpop_nonce` with a fresh one (RFC 9449 §9), `UNAUTHENTICATED`.
+    UseDpopNonce,
     /// The token is valid and not enough: 403 `insufficient_scope`, `PERMISSION_DENIED`.
     InsufficientScope {
         /// What the route asks for.
@@ -58,7 +62,9 @@ impl Rejection {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Missing | Self::Invalid(_) => StatusCode::UNAUTHORIZED,
+            Self::Missing | Self::Invalid(_) | Self::InvalidProof(_) | Self::UseDpopNonce => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::InsufficientScope { .. } => StatusCode::FORBIDDEN,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -73,19 +79,25 @@ impl Rejection {
     #[must_use]
     pub const fn grpc_code(&self) -> i32 {
         match self {
-            Self::Missing | Self::Malformed(_) | Self::Invalid(_) => 16,
+            Self::Missing
+            | Self::Malformed(_)
+            | Self::Invalid(_)
+            | Self::InvalidProof(_)
+            | Self::UseDpopNonce => 16,
             Self::InsufficientScope { .. } => 7,
             Self::Unavailable { .. } => 14,
             Self::Misconfigured(_) => 13,
         }
     }
 
-    /// The `error` code of RFC 6750 §3.1, for those that have one.
+    /// The `error` code of RFC 6750 §3.1 or RFC 9449 §12.2, for those that have one.
     #[must_use]
     pub const fn error(&self) -> Option<&'static str> {
         match self {
             Self::Malformed(_) => Some("invalid_request"),
             Self::Invalid(_) => Some("invalid_token"),
+            Self::InvalidProof(_) => Some("invalid_dpop_proof"),
+            Self::UseDpopNonce => Some("use_dpop_nonce"),
             Self::InsufficientScope { .. } => Some("insufficient_scope"),
             Self::Missing | Self::Unavailable { .. } | Self::Misconfigured(_) => None,
         }
@@ -98,6 +110,8 @@ impl Rejection {
             Self::Missing => "missing",
             Self::Malformed(reason) => reason.code(),
             Self::Invalid(reason) => reason.code(),
+            Self::InvalidProof(reason) => reason.code(),
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::InsufficientScope { .. } => "insufficient_scope",
             Self::Unavailable { .. } => "unavailable",
             Self::Misconfigured(_) => "misconfigured",
@@ -130,12 +144,20 @@ impl From<InvalidToken> for Rejection {
     }
 }
 
+impl From<InvalidProof> for Rejection {
+    fn from(reason: InvalidProof) -> Self {
+        Self::InvalidProof(reason)
+    }
+}
+
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("no credentials"),
             Self::Malformed(reason) => fmt::Display::fmt(reason, f),
             Self::Invalid(reason) => fmt::Display::fmt(reason, f),
+            Self::InvalidProof(reason) => fmt::Display::fmt(reason, f),
+            Self::UseDpopNonce => f.write_str("the DPoP proof needs a fresh nonce"),
             Self::InsufficientScope { .. } => f.write_str("the token has not enough scope"),
             Self::Unavailable { .. } => f.write_str("the token cannot be checked now"),
             Self::Misconfigured(how) => f.write_str(how),

@@ -24,8 +24,9 @@ impl NotAuthenticated {
     }
 
     fn new(rejection: Rejection, head: &Parts) -> Self {
-        let realm = Admission::of(&head.extensions).ok().and_then(Admission::realm);
-        Self(Refusal::new(rejection, head, realm))
+        let admission = Admission::of(&head.extensions).ok();
+        let refusal = Refusal::new(rejection, head, admission.and_then(Admission::realm));
+        Self(refusal.offering(admission.and_then(Admission::offer)))
     }
 }
 

@@ -36,8 +36,13 @@ impl<C: Send + Sync + 'static> Authenticate for Jwt<C> {
     type Claims = C;
 
     fn authenticate(&self, presented: Presented<'_>) -> Verdict<C> {
-        let checked = Unverified::parse(presented.token)
-            .and_then(|token| token.check(&self.0.rules, self.wall_clock()));
+        let checked = Unverified::parse(presented.token).and_then(|token| {
+            if presented.sender_is_checked {
+                token.check_bound(&self.0.rules, self.wall_clock())
+            } else {
+                token.check(&self.0.rules, self.wall_clock())
+            }
+        });
         let mut checked = match checked {
             Ok(checked) => checked,
             Err(reason) => return Verdict::Now(Err(Rejection::Invalid(reason))),
@@ -210,6 +215,7 @@ fn principal(claims: &StandardClaims) -> Arc<Principal> {
     principal.subject = claims.subject().map(str::to_owned);
     principal.client_id = claims.client_id().map(str::to_owned);
     principal.token_id = claims.token_id().map(str::to_owned);
+    principal.confirmation = claims.confirmation().cloned();
     principal.scopes = Scopes::parse(&claims.scopes().collect::<Vec<_>>().join(" "));
     Arc::new(principal)
 }

@@ -1,15 +1,47 @@
-//! The `WWW-Authenticate` field (RFC 6750 §3).
+//! The `WWW-Authenticate` field (RFC 6750 §3, RFC 9449 §7).
 
 use http::HeaderValue;
 
 use super::description;
-use crate::Rejection;
+use crate::bound::Offer;
+use crate::{Rejection, Scheme};
 
-/// The challenge that goes with a rejection. There is none where a token would not help.
-pub(super) fn of(rejection: &Rejection, realm: Option<&str>) -> Option<HeaderValue> {
+/// The challenges that go with a rejection, one a field. There is none where a token would not help.
+///
+/// The error stands in the challenge of the scheme that the client has used; the other one only says that it is taken (RFC 9449 §7.2).
+pub(super) fn all(
+    rejection: &Rejection,
+    realm: Option<&str>,
+    offer: Option<&Offer>,
+) -> Vec<HeaderValue> {
     if matches!(rejection, Rejection::Unavailable { .. } | Rejection::Misconfigured(_)) {
-        return None;
+        return Vec::new();
     }
+    let Some(offer) = offer else {
+        return vec![challenge("Bearer", of(rejection, realm))];
+    };
+    let with_algs = |mut params: Vec<String>| {
+        params.push(format!("algs=\"{}\"", offer.algs));
+        challenge("DPoP", params)
+    };
+    if *rejection == Rejection::Missing && offer.bearer {
+        let params = of(rejection, realm);
+        vec![challenge("Bearer", params.clone()), with_algs(params)]
+    } else if offer.used == Scheme::Dpop || !offer.bearer {
+        vec![with_algs(of(rejection, realm))]
+    } else {
+        let other = of(&Rejection::Missing, realm);
+        vec![challenge("Bearer", of(rejection, realm)), with_algs(other)]
+    }
+}
+
+fn challenge(scheme: &'static str, params: Vec<String>) -> HeaderValue {
+    let text = format!("{scheme} {}", params.join(", "));
+    HeaderValue::try_from(text.trim_end()).unwrap_or(HeaderValue::from_static(scheme))
+}
+
+/// The parameters that both schemes share.
+fn of(rejection: &Rejection, realm: Option<&str>) -> Vec<String> {
     let mut params = Vec::new();
     if let Some(realm) = realm {
         params.push(format!("realm=\"{realm}\""));
@@ -24,12 +56,7 @@ pub(super) fn of(rejection: &Rejection, realm: Option<&str>) -> Option<HeaderVal
     {
         params.push(format!("scope=\"{required}\""));
     }
-    let text = if params.is_empty() {
-        "Bearer".to_owned()
-    } else {
-        format!("Bearer {}", params.join(", "))
-    };
-    Some(HeaderValue::try_from(text).unwrap_or(const { HeaderValue::from_static("Bearer") }))
+    params
 }
 
 /// `Scopes::parse` takes what it is given, and a handler may have parsed anything.
@@ -46,7 +73,7 @@ mod tests {
     use crate::MalformedRequest;
 
     fn text(rejection: Rejection, realm: Option<&str>) -> String {
-        of(&rejection, realm).unwrap().to_str().unwrap().to_owned()
+        all(&rejection, realm, None)[0].to_str().unwrap().to_owned()
     }
 
     #[test]
@@ -72,6 +99,29 @@ mod tests {
             "Bearer error=\"insufficient_scope\", \
              error_description=\"the token has not enough scope\", scope=\"stock.read stock.write\""
         );
+    }
+
+    #[test]
+    fn the_error_stands_with_the_scheme_that_was_used_and_the_other_is_offered() {
+        let texts = |rejection: Rejection, bearer, used| -> Vec<String> {
+            let offer = Offer { algs: "ES256 EdDSA".into(), bearer, used };
+            let all = all(&rejection, Some("shop"), Some(&offer));
+            all.iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+        };
+        let offered = "DPoP realm=\"shop\", algs=\"ES256 EdDSA\"";
+        let bearer = "Bearer realm=\"shop\"";
+        let error = "error=\"invalid_token\", error_description=\"the token has expired\"";
+        let expired = || Rejection::from(InvalidToken::Expired);
+        assert_eq!(texts(Rejection::Missing, true, Scheme::Bearer), [bearer, offered]);
+        assert_eq!(texts(Rejection::Missing, false, Scheme::Bearer), [offered]);
+        assert_eq!(
+            texts(expired(), true, Scheme::Bearer),
+            [format!("{bearer}, {error}"), offered.to_owned()]
+        );
+        let by_dpop = format!("DPoP realm=\"shop\", {error}, algs=\"ES256 EdDSA\"");
+        assert_eq!(texts(expired(), true, Scheme::Dpop), [by_dpop.clone()]);
+        assert_eq!(texts(expired(), false, Scheme::Bearer), [by_dpop]);
+        assert!(texts(Rejection::Misconfigured("x"), true, Scheme::Dpop).is_empty());
     }
 
     #[test]

@@ -10,9 +10,11 @@ mod web;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::WWW_AUTHENTICATE;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 
+use crate::bound::{self, Offer};
 use crate::{DoorBody, Rejection};
 
 /// An answer that waits to be written: the reason, and what is needed to write it.
@@ -21,6 +23,8 @@ pub(crate) struct Refusal {
     rejection: Rejection,
     dialect: Dialect,
     realm: Option<Arc<str>>,
+    offer: Option<Offer>,
+    nonce: Option<HeaderValue>,
 }
 
 /// What the client of a request understands.
@@ -43,12 +47,24 @@ impl Refusal {
         } else {
             tracing::debug!(rejection = rejection.code(), "request refused");
         }
-        Self { rejection, dialect: Dialect::of(head), realm }
+        Self { rejection, dialect: Dialect::of(head), realm, offer: None, nonce: None }
     }
 
     /// For one who has no request at hand.
     pub(crate) const fn over_http(rejection: Rejection) -> Self {
-        Self { rejection, dialect: Dialect::Http, realm: None }
+        Self { rejection, dialect: Dialect::Http, realm: None, offer: None, nonce: None }
+    }
+
+    /// Says in the challenge that `DPoP` is taken too, or only.
+    pub(crate) fn offering(mut self, offer: Option<Offer>) -> Self {
+        self.offer = offer;
+        self
+    }
+
+    /// Gives the client a nonce for its next proof.
+    pub(crate) fn with_nonce(mut self, nonce: Option<HeaderValue>) -> Self {
+        self.nonce = nonce;
+        self
     }
 
     #[cfg(feature = "axum")]
@@ -58,12 +74,20 @@ impl Refusal {
 
     /// The answer, with the [`Rejection`] in its extensions.
     pub(crate) fn to_response(&self) -> Response<Bytes> {
-        let challenge = challenge::of(&self.rejection, self.realm.as_deref());
+        let mut challenges =
+            challenge::all(&self.rejection, self.realm.as_deref(), self.offer.as_ref()).into_iter();
+        let challenge = challenges.next();
         let mut response = match self.dialect {
             Dialect::Http => web::response(&self.rejection, challenge),
             Dialect::HttpHead => web::response(&self.rejection, challenge).map(|_| Bytes::new()),
             Dialect::Grpc(content_type) => grpc::response(&self.rejection, challenge, content_type),
         };
+        for challenge in challenges {
+            response.headers_mut().append(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(nonce) = &self.nonce {
+            bound::give_nonce(response.headers_mut(), nonce.clone());
+        }
         response.extensions_mut().insert(self.rejection.clone());
         response
     }

@@ -10,12 +10,15 @@ use tower_oauth_core::BoxFuture;
 
 use super::admission::{Admission, Proof};
 use super::erased::{Erased, ErasedAuthenticate, ErasedVerdict};
+use crate::bound::{Confirmed, SenderPolicy};
+use crate::render::Refusal;
 use crate::{Authenticate, Presented, Rejection, credentials};
 
 #[derive(Clone)]
 pub(super) struct Door {
     authenticator: Arc<dyn ErasedAuthenticate>,
     pub(super) realm: Option<Arc<str>>,
+    pub(super) sender: SenderPolicy,
     pub(super) allow_anonymous: bool,
     pub(super) allow_cors_preflight: bool,
 }
@@ -31,6 +34,7 @@ impl Door {
         Self {
             authenticator: Arc::new(Erased(authenticator)),
             realm: None,
+            sender: SenderPolicy::default(),
             allow_anonymous: false,
             allow_cors_preflight: false,
         }
@@ -40,18 +44,48 @@ impl Door {
         if self.allow_cors_preflight && is_cors_preflight(head) {
             return Answer::Now(Ok(Admission::Preflight));
         }
-        let token = match credentials::read(head) {
-            Ok(Some(token)) => token,
+        let credentials = match credentials::read(head, self.sender.takes_dpop()) {
+            Ok(Some(credentials)) => credentials,
             Ok(None) if self.allow_anonymous => {
-                return Answer::Now(Ok(Admission::Anonymous { realm: self.realm.clone() }));
+                let (realm, offer) = (self.realm.clone(), self.sender.offer(head));
+                return Answer::Now(Ok(Admission::Anonymous { realm, offer }));
             }
             Ok(None) => return Answer::Now(Err(Rejection::Missing)),
             Err(rejection) => return Answer::Now(Err(rejection)),
         };
-        match self.authenticator.authenticate(Presented::new(token, head)) {
-            ErasedVerdict::Now(verdict) => Answer::Now(verdict.map(|proof| self.admit(proof))),
-            ErasedVerdict::Later(verdict) => Answer::Later(verdict),
+        let mut presented = Presented::new(credentials.token, head);
+        presented.scheme = credentials.scheme;
+        presented.sender_is_checked = self.sender.checks();
+        match self.authenticator.authenticate(presented) {
+            ErasedVerdict::Now(Err(rejection)) => Answer::Now(Err(rejection)),
+            // The token first: a proof is worth the arithmetic only if it comes with a good one.
+            ErasedVerdict::Now(Ok(proof)) => {
+                match self.sender.look_at(credentials, head).and_then(|shown| shown.confirm(proof))
+                {
+                    Ok(Confirmed::Now(proof)) => Answer::Now(Ok(self.admit(proof))),
+                    Ok(Confirmed::Later(proof)) => Answer::Later(proof),
+                    Err(rejection) => Answer::Now(Err(rejection)),
+                }
+            }
+            // The head does not wait with the verdict, so the sender shows now what it has.
+            ErasedVerdict::Later(verdict) => match self.sender.look_at(credentials, head) {
+                Ok(shown) => Answer::Later(Box::pin(async move {
+                    match shown.confirm(verdict.await?)? {
+                        Confirmed::Now(proof) => Ok(proof),
+                        Confirmed::Later(proof) => proof.await,
+                    }
+                })),
+                Err(rejection) => Answer::Now(Err(rejection)),
+            },
         }
+    }
+
+    /// Refuses the request with this head.
+    pub(super) fn refusal(&self, rejection: Rejection, head: &Parts) -> Refusal {
+        let nonce = self.sender.nonce_for(&rejection);
+        Refusal::new(rejection, head, self.realm.clone())
+            .offering(self.sender.offer(head))
+            .with_nonce(nonce)
     }
 
     pub(super) fn admit(&self, proof: Proof) -> Admission {
@@ -60,6 +94,7 @@ impl Door {
 
     pub(super) fn debug(&self, mut out: fmt::DebugStruct<'_, '_>) -> fmt::Result {
         out.field("realm", &self.realm)
+            .field("sender", &self.sender)
             .field("allow_anonymous", &self.allow_anonymous)
             .field("allow_cors_preflight", &self.allow_cors_preflight)
             .finish_non_exhaustive()

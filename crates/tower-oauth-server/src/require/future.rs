@@ -3,7 +3,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower_oauth_core::BoxFuture;
 use tower_service::Service;
@@ -12,7 +12,7 @@ use super::admission::Proof;
 use super::door::Door;
 use super::service::admit;
 use crate::render::Refusal;
-use crate::{DoorBody, Rejection};
+use crate::{DoorBody, Rejection, bound};
 
 pin_project! {
     /// The answer of a [`RequireToken`](crate::RequireToken), of the service behind it (whose future is `F`) or its own.
@@ -33,7 +33,7 @@ pin_project! {
         /// The authenticator asks somebody. Boxed, so that the requests that need not wait do not carry the space.
         Waiting { wait: Box<Wait<S, B>> },
         /// The inner service answers.
-        Calling { #[pin] future: F },
+        Calling { #[pin] future: F, nonce: Option<HeaderValue> },
     }
 }
 
@@ -58,8 +58,8 @@ impl<S, B, F> ResponseFuture<S, B, F> {
         Self { state: State::Waiting { wait: Box::new(Wait { verdict, door, inner, request }) } }
     }
 
-    pub(super) fn calling(future: F) -> Self {
-        Self { state: State::Calling { future } }
+    pub(super) fn calling(future: F, nonce: Option<HeaderValue>) -> Self {
+        Self { state: State::Calling { future, nonce } }
     }
 }
 
@@ -76,8 +76,12 @@ where
                 StateProjection::Refused { refusal } => {
                     return Poll::Ready(Ok(refusal.to_door_response()));
                 }
-                StateProjection::Calling { future } => {
-                    return future.poll(cx).map_ok(|response| response.map(DoorBody::inner));
+                StateProjection::Calling { future, nonce } => {
+                    let mut response = ready!(future.poll(cx))?;
+                    if let Some(nonce) = nonce.take() {
+                        bound::give_nonce(response.headers_mut(), nonce);
+                    }
+                    return Poll::Ready(Ok(response.map(DoorBody::inner)));
                 }
                 StateProjection::Waiting { wait } => ready!(wait.verdict.as_mut().poll(cx)),
             };
@@ -89,12 +93,12 @@ where
             let (mut head, body) = request.into_parts();
             state.set(match verdict {
                 Ok(proof) => {
+                    let nonce = proof.nonce.clone();
                     admit(&mut head, door.admit(proof));
-                    State::Calling { future: inner.call(Request::from_parts(head, body)) }
+                    let future = inner.call(Request::from_parts(head, body));
+                    State::Calling { future, nonce }
                 }
-                Err(rejection) => {
-                    State::Refused { refusal: Refusal::new(rejection, &head, door.realm.clone()) }
-                }
+                Err(rejection) => State::Refused { refusal: door.refusal(rejection, &head) },
             });
         }
     }

@@ -12,7 +12,7 @@ mod future;
 mod layer;
 mod service;
 
-pub(crate) use admission::Admission;
+pub(crate) use admission::{Admission, Proof};
 pub use future::ResponseFuture;
 pub use layer::RequireTokenLayer;
 pub use service::RequireToken;

@@ -11,7 +11,6 @@ use super::admission::Admission;
 use super::door::{Answer, Door};
 use super::future::ResponseFuture;
 use crate::accessors::inner_accessors;
-use crate::render::Refusal;
 use crate::{Authenticate, DoorBody};
 
 /// Lets in only requests with a valid bearer token. Made by [`RequireTokenLayer`](crate::RequireTokenLayer).
@@ -53,14 +52,15 @@ where
         let (mut head, body) = request.into_parts();
         match self.door.judge(&head) {
             Answer::Now(Ok(admission)) => {
+                let nonce = admission.nonce();
                 admit(&mut head, admission);
-                ResponseFuture::calling(self.inner.call(Request::from_parts(head, body)))
+                ResponseFuture::calling(self.inner.call(Request::from_parts(head, body)), nonce)
             }
             Answer::Now(Err(rejection)) => {
                 // `poll_ready` may have reserved a place in the inner service. A clone has none: the place is free for a request that
                 // needs it.
                 self.inner = self.inner.clone();
-                ResponseFuture::refused(Refusal::new(rejection, &head, self.door.realm.clone()))
+                ResponseFuture::refused(self.door.refusal(rejection, &head))
             }
             Answer::Later(verdict) => {
                 // The service that is ready goes with this request; what stays has to be made ready for the next.

@@ -45,8 +45,9 @@ where
                 // As in `RequireToken`: the place that `poll_ready` may have reserved is given back.
                 self.inner = self.inner.clone();
                 let (head, _) = request.into_parts();
-                let realm = Admission::of(&head.extensions).ok().and_then(Admission::realm);
-                ScopeResponseFuture::refused(Refusal::new(rejection, &head, realm))
+                let admission = Admission::of(&head.extensions).ok();
+                let refusal = Refusal::new(rejection, &head, admission.and_then(Admission::realm));
+                ScopeResponseFuture::refused(refusal.offering(admission.and_then(Admission::offer)))
             }
         }
     }
