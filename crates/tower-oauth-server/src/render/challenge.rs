@@ -119,8 +119,8 @@ mod tests {
             [format!("{bearer}, {error}"), offered.to_owned()]
         );
         let by_dpop = format!("DPoP realm=\"shop\", {error}, algs=\"ES256 EdDSA\"");
-        assert_eq!(texts(expired(), true, Scheme::Dpop), [by_dpop.clone()]);
-        assert_eq!(texts(expired(), false, Scheme::Bearer), [by_dpop]);
+        assert_eq!(texts(expired(), true, Scheme::Dpop), [by_dpop.as_str()]);
+        assert_eq!(texts(expired(), false, Scheme::Bearer), [by_dpop.as_str()]);
         assert!(texts(Rejection::Misconfigured("x"), true, Scheme::Dpop).is_empty());
     }
 
