@@ -1,8 +1,14 @@
 //! D05: which token may come in which scheme.
 
+use std::time::Duration;
+
 use http::{HeaderValue, Request};
 use serde_json::json;
-use tower_oauth_server::{InvalidToken, MalformedRequest, Rejection, RequireTokenLayer};
+use tower_oauth_jose::CertificateDigest;
+use tower_oauth_server::{
+    Authenticate, Caller, InvalidToken, MalformedRequest, Presented, Principal, Rejection,
+    RequireTokenLayer, Verdict,
+};
 
 use crate::sender::*;
 
@@ -18,7 +24,7 @@ async fn d05_a_bound_token_is_no_bearer_token_whatever_the_door_takes() {
             house.door_with(|dpop| dpop.required()),
             house.bare_door().mutual_tls(tower_oauth_server::MutualTls::new()),
         ];
-        let x5t = tower_oauth_jose::CertificateDigest::of_der(b"certificate").to_string();
+        let x5t = CertificateDigest::of_der(b"certificate").to_string();
         for door in &doors {
             for cnf in [
                 json!({"jkt": house.key.jkt()}),
@@ -57,7 +63,7 @@ async fn d05_an_unknown_method_is_not_made_good_by_a_proof() {
 async fn d05_a_token_that_is_bound_to_both_needs_both() {
     let house = House::new().await;
     let certificate = tower_oauth_server::PeerCertificate::from_der(b"certificate");
-    let x5t = tower_oauth_jose::CertificateDigest::of_der(b"certificate").to_string();
+    let x5t = CertificateDigest::of_der(b"certificate").to_string();
     let token = house.bound_to(json!({"jkt": house.key.jkt(), "x5t#S256": x5t}));
     let both = house.door().mutual_tls(tower_oauth_server::MutualTls::new());
     let make = |proof: bool, shown: bool| {
@@ -157,4 +163,37 @@ async fn where_dpop_is_not_taken_its_scheme_is_no_credentials() {
     let answer = ask(&house.bare_door(), house.good()).await;
     assert_eq!(answer.rejection, Some(Rejection::Missing));
     assert_eq!(answer.challenges(), ["Bearer"]);
+}
+
+/// An authenticator of the application's own, which says what a token is bound to and checks nothing.
+struct Careless(tower_oauth_jose::Confirmation);
+
+impl Authenticate for Careless {
+    type Claims = ();
+
+    fn authenticate(&self, presented: Presented<'_>) -> Verdict<()> {
+        let mut principal = Principal::new("https://idp.example", Duration::MAX);
+        principal.subject = Some("alice".into());
+        principal.confirmation = Some(self.0.clone());
+        let caller = Caller::new(principal, ());
+        match presented.token {
+            "now" => Verdict::Now(Ok(caller)),
+            _ => Verdict::Later(Box::pin(async move { Ok(caller) })),
+        }
+    }
+}
+
+#[tokio::test]
+async fn d05_the_door_checks_what_an_authenticator_leaves_unchecked() {
+    let house = House::cold();
+    for cnf in [
+        json!({"jkt": house.key.jkt()}),
+        json!({"x5t#S256": CertificateDigest::of_der(b"certificate").to_string()}),
+    ] {
+        let cnf = tower_oauth_jose::Confirmation::parse(cnf.to_string()).unwrap();
+        let door = RequireTokenLayer::new(Careless(cnf));
+        for token in ["now", "later"] {
+            assert_eq!(ask(&door, bearer(token)).await.rejection, Some(BOUND), "{token}");
+        }
+    }
 }

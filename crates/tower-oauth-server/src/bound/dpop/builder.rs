@@ -113,7 +113,7 @@ impl DpopBuilder {
         self
     }
 
-    /// How many proofs the memory of this process holds: 1,000,000 if not set, about 100 MB when it is full. It has to hold the proofs of
+    /// How many proofs the memory of this process holds: 1,000,000 if not set, about 120 MB when it is full. It has to hold the proofs of
     /// `max_age` + `max_future`: at the defaults that is 15,000 requests a second.
     pub fn replay_capacity(mut self, proofs: usize) -> Self {
         self.capacity = proofs;
