@@ -40,6 +40,12 @@
 //! There is no HMAC, no `none`, no encryption. Of `jsonwebtoken` only types appear, in conversions;
 //! its process-wide provider is never touched.
 //!
+//! # Senders
+//!
+//! A token that is bound to a key of its sender (`cnf`) is refused by [`Unverified::check`]. A caller that checks the sender takes
+//! [`Unverified::check_bound`] and compares the [`Confirmation`] with the key of a [`DpopProof`] (RFC 9449) or the digest of a certificate
+//! (RFC 8705).
+//!
 //! # Limits
 //!
 //! A token has at most [`MAX_TOKEN_BYTES`], its encoded header [`MAX_HEADER_BYTES`], a key id
