@@ -270,7 +270,8 @@ fn a_refusal_is_news_to_a_refresh_that_failed() {
 #[test]
 fn a_refusal_does_not_override_what_the_server_said() {
     let (mut lab, token) = Lab::with_token(true);
-    let busy = Error::new(ErrorKind::Status(429)).with_retry_after(Some(Duration::from_secs(60)));
+    let busy =
+        Error::new(ErrorKind::Status(429)).with_retry_after(Some(Duration::from_secs(60)));
     lab.state.fail(busy, lab.now, lab.random);
     assert_eq!(lab.at(59_999).refuse(&token), Got::Fail(ErrorKind::Status(429)));
     assert_eq!(lab.at(60_000).refuse(&token), Got::Join);
