@@ -6,12 +6,16 @@
 // When both ports listen, one line of JSON goes to stdout: {"issuer", "admin", "pid"}. All else goes to
 // stderr. The process ends with its stdin, so it cannot outlive the test that started it.
 //
+// DPoP is on for every client. A client with tls_client_certificate_bound_access_tokens has its tokens bound to the certificate
+// that stands in the header x-client-certificate, as PEM in percent-encoding.
+//
 // Config (every field may be left out):
-//   clients      [{client_id, client_secret, token_endpoint_auth_method, scope}]
+//   clients      [{client_id, client_secret, token_endpoint_auth_method, scope, tls_client_certificate_bound_access_tokens}]
 //   resources    [{identifier, audience, scope, format: "jwt" | "opaque", alg, ttl}]
 //                A JWT gets `aud` = audience, else the identifier. The first resource is the default one.
 //   issuer_path  "/realms/shop": the issuer URL gets this path
 //   jwks_cache_control  the Cache-Control of /jwks; none without it
+//   dpop_nonce   true: a DPoP proof at the token endpoint needs a nonce
 //   extra_keys   true, or [jwk, ...]: foreign keys to publish from the start, see POST /extra-keys
 //
 // Admin, JSON in and out:
@@ -116,6 +120,7 @@ function extraKeysOf(wanted) {
 /** oidc-provider reads its keys once, so a rotation puts a new provider behind the same socket. */
 let handle;
 let issuer;
+const nonceSecret = randomBytes(32);
 
 function newProvider() {
   const provider = new Provider(issuer, {
@@ -131,6 +136,9 @@ function newProvider() {
     clientAuthMethods: ['client_secret_basic', 'client_secret_post'],
     enabledJWA: { idTokenSigningAlgValues: algorithms },
     features: {
+      // The nonces' secret outlives a rotation, so that only the keys change.
+      dPoP: { enabled: true, nonceSecret, requireNonce: () => config.dpop_nonce === true },
+      mTLS: { enabled: true, certificateBoundAccessTokens: true, getCertificate },
       clientCredentials: { enabled: true },
       devInteractions: { enabled: false },
       introspection: { enabled: true, allowedPolicy: () => true },
@@ -177,6 +185,12 @@ function checkAuthMethod(ctx, client) {
   if (client.clientAuthMethod !== used) {
     throw new errors.InvalidClientAuth(`${used} instead of ${client.clientAuthMethod}`);
   }
+}
+
+/** The client's certificate as the proxy that ends TLS would hand it on: PEM, percent-encoded. */
+function getCertificate(ctx) {
+  const pem = ctx.get('x-client-certificate');
+  return pem ? decodeURIComponent(pem) : undefined;
 }
 
 /** The path inside the issuer: `/realms/shop/token`, RFC 8414's `/.well-known/x/realms/shop` lose the realm. */

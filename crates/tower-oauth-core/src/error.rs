@@ -84,6 +84,8 @@ pub enum ErrorKind {
     NoRuntime,
     /// Too many callers wait for the same call.
     TooManyWaiters,
+    /// A bounded store has no room for what has to be remembered.
+    Full,
 }
 
 /// The error codes of OAuth's token endpoint, as a closed set.
@@ -189,7 +191,8 @@ impl Error {
             | ErrorKind::BudgetSpent
             | ErrorKind::Panicked
             | ErrorKind::Lost
-            | ErrorKind::TooManyWaiters => true,
+            | ErrorKind::TooManyWaiters
+            | ErrorKind::Full => true,
             ErrorKind::Status(status) => status >= 500 || matches!(status, 408 | 425 | 429),
             ErrorKind::Configuration(_)
             | ErrorKind::Redirect
@@ -225,6 +228,7 @@ impl fmt::Display for ErrorKind {
             Self::Lost => f.write_str("the runtime of the call has ended"),
             Self::NoRuntime => f.write_str("there is no Tokio runtime"),
             Self::TooManyWaiters => f.write_str("too many callers wait for the same call"),
+            Self::Full => f.write_str("a bounded store is full"),
         }
     }
 }

@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::confirmation::Confirmation;
 use crate::error::InvalidToken;
 use crate::header::TokenType;
 use crate::json::{Object, Value};
@@ -33,6 +34,7 @@ pub struct StandardClaims {
     issued_at: Option<i64>,
     acr: Option<Box<str>>,
     auth_time: Option<i64>,
+    confirmation: Option<Confirmation>,
 }
 
 impl StandardClaims {
@@ -119,6 +121,14 @@ impl StandardClaims {
     pub fn auth_time(&self) -> Option<SystemTime> {
         self.auth_time.map(date)
     }
+
+    /// `cnf`: what the token is bound to. Whoever lets in a token that has one must have checked that the sender holds it.
+    ///
+    /// Only [`check_bound`](crate::Unverified::check_bound) lets such a token through.
+    #[must_use]
+    pub fn confirmation(&self) -> Option<&Confirmation> {
+        self.confirmation.as_ref()
+    }
 }
 
 impl fmt::Debug for StandardClaims {
@@ -129,6 +139,14 @@ impl fmt::Debug for StandardClaims {
 
 // === impl Rules ===
 
+/// Who sees to it that the sender of a bound token holds the key that it is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// Nobody: it has come as a plain bearer token.
+    Unchecked,
+    CheckedByCaller,
+}
+
 impl Rules {
     /// Checks the claims: for each of them presence, type and value in one step.
     pub(crate) fn check(
@@ -136,6 +154,7 @@ impl Rules {
         token_type: TokenType,
         payload: &[u8],
         now: SystemTime,
+        sender: Sender,
     ) -> Result<StandardClaims, InvalidToken> {
         let shape = self.profile.shape();
         if !shape.types.contains(&token_type) {
@@ -150,9 +169,11 @@ impl Rules {
         let (expires_at, not_before, issued_at) = self.check_dates(&claims, shape, now)?;
         // A bound token is worth nothing without the proof of its key, which a plain bearer request
         // does not bring (RFC 9449 section 7.2, RFC 8705 section 3).
-        if claims.0.contains("cnf") {
-            return Err(InvalidToken::SenderConstrained);
-        }
+        let confirmation = match (claims.0.get("cnf"), sender) {
+            (None, _) => None,
+            (Some(_), Sender::Unchecked) => return Err(InvalidToken::SenderConstrained),
+            (Some(cnf), Sender::CheckedByCaller) => Some(Confirmation::parse(cnf.text())?),
+        };
         let checked = StandardClaims {
             issuer: Arc::clone(&self.issuer),
             subject: claims.named("sub", shape)?,
@@ -166,6 +187,7 @@ impl Rules {
             issued_at,
             acr: claims.text("acr").ok().flatten().map(Into::into),
             auth_time: claims.date("auth_time").ok().flatten(),
+            confirmation,
         };
         let missing = self.required_claims.iter().find(|name| !claims.has(name));
         missing.map_or(Ok(checked), |name| Err(InvalidToken::MissingClaim(name)))

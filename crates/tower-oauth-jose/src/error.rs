@@ -41,6 +41,10 @@ pub enum InvalidToken {
     LifetimeTooLong,
     /// The token is bound to a key of its sender (`cnf`) and was sent as a plain bearer token.
     SenderConstrained,
+    /// The token is not bound to a key of its sender, and only bound ones are accepted here.
+    NotSenderConstrained,
+    /// The token is bound to another key, or another certificate, than its sender has shown.
+    WrongSender,
     /// No key is known under the token's key id. A refetch of the key set may help.
     UnknownKey,
     /// The key under the token's key id does not go with the token's `alg`.
@@ -80,6 +84,8 @@ impl InvalidToken {
             Self::NotYetValid => "not_yet_valid",
             Self::LifetimeTooLong => "lifetime_too_long",
             Self::SenderConstrained => "sender_constrained",
+            Self::NotSenderConstrained => "not_sender_constrained",
+            Self::WrongSender => "wrong_sender",
             Self::UnknownKey => "unknown_key",
             Self::KeyMismatch => "key_mismatch",
             Self::AmbiguousKey => "ambiguous_key",
@@ -117,6 +123,8 @@ impl fmt::Display for InvalidToken {
             Self::NotYetValid => "the token is not valid yet",
             Self::LifetimeTooLong => "the token lives longer than is accepted",
             Self::SenderConstrained => "the token is bound to a key of its sender",
+            Self::NotSenderConstrained => "the token is not bound to a key of its sender",
+            Self::WrongSender => "the token is bound to another sender",
             Self::UnknownKey => "the signing key is unknown",
             Self::KeyMismatch => "the signing key is not for this algorithm",
             Self::AmbiguousKey => "the token does not say which key signed it",

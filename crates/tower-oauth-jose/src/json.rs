@@ -53,6 +53,11 @@ impl<'a> Object<'a> {
         self.members.get(at).map(|(_, value)| *value)
     }
 
+    /// All members, sorted by name.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (&str, Value<'a>)> {
+        self.members.iter().map(|(name, value)| (name.as_ref(), *value))
+    }
+
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
@@ -63,6 +68,11 @@ impl<'a> Object<'a> {
 pub(crate) struct Value<'a>(&'a str);
 
 impl<'a> Value<'a> {
+    /// The value as it was written.
+    pub(crate) fn text(self) -> &'a str {
+        self.0
+    }
+
     /// The text of a string.
     pub(crate) fn string(self) -> Option<Cow<'a, str>> {
         if self.0.starts_with('"') { unescape(self.0) } else { None }

@@ -41,6 +41,12 @@
 //! name it; a JWK never makes a secret. There is no `none` and no encryption. Of `jsonwebtoken` only
 //! types appear, in conversions; its process-wide provider is never touched.
 //!
+//! # Senders
+//!
+//! A token that is bound to a key of its sender (`cnf`) is refused by [`Unverified::check`]. A caller that checks the sender takes
+//! [`Unverified::check_bound`] and compares the [`Confirmation`] with the key of a [`DpopProof`] (RFC 9449) or the digest of a certificate
+//! (RFC 8705).
+//!
 //! # Limits
 //!
 //! A token has at most [`MAX_TOKEN_BYTES`] (or what the rules say), its encoded header [`MAX_HEADER_BYTES`], a key id
@@ -50,6 +56,8 @@
 mod algorithm;
 mod base64url;
 mod claims;
+mod confirmation;
+mod dpop;
 mod error;
 mod header;
 mod json;
@@ -60,6 +68,8 @@ mod token;
 
 pub use self::algorithm::{Algorithm, AlgorithmSet, UnknownAlgorithm};
 pub use self::claims::StandardClaims;
+pub use self::confirmation::{CertificateDigest, Confirmation};
+pub use self::dpop::{DpopProof, DpopRequest, DpopRules, InvalidProof, TargetUri};
 pub use self::error::InvalidToken;
 pub use self::key::{
     Candidates, KeyDiff, KeySet, KeySetError, NoKey, SkipReason, SkippedKey, Thumbprint,
@@ -69,6 +79,8 @@ pub use self::profile::Profile;
 pub use self::rules::{InvalidRules, Rules, RulesBuilder};
 pub use self::token::{Checked, Unproven, Unverified, Verified};
 
+/// The longest DPoP proof that is looked at, in bytes: 8 KiB.
+pub const MAX_PROOF_BYTES: usize = 8 * 1024;
 /// The longest token that is looked at if nothing else is said, in bytes: 8 KiB.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 /// The longest token that can be asked for ([`RulesBuilder::max_token_bytes`]), in bytes: 64 KiB.

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde::de::DeserializeOwned;
 
 use crate::algorithm::Algorithm;
-use crate::claims::{self, StandardClaims};
+use crate::claims::{self, Sender, StandardClaims};
 use crate::error::InvalidToken;
 use crate::header::Header;
 use crate::key::{KeySet, NoKey, Thumbprint, VerifyingKey};
@@ -92,10 +92,32 @@ impl<'t> Unverified<'t> {
     ///
     /// The reason, as an [`InvalidToken`].
     pub fn check(self, rules: &Rules, now: SystemTime) -> Result<Checked<'t>, InvalidToken> {
+        self.check_from(rules, now, Sender::Unchecked)
+    }
+
+    /// As [`check`](Self::check), for a caller that also checks the sender: a token that is bound to
+    /// a key (`cnf`) is not refused.
+    ///
+    /// The caller has to look at [`StandardClaims::confirmation`], and to let the token in only with
+    /// the proof that it asks for (RFC 9449 section 7, RFC 8705 section 3).
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check); also for a `cnf` that is no JSON object or names nothing that we know how to check.
+    pub fn check_bound(self, rules: &Rules, now: SystemTime) -> Result<Checked<'t>, InvalidToken> {
+        self.check_from(rules, now, Sender::CheckedByCaller)
+    }
+
+    fn check_from(
+        self,
+        rules: &Rules,
+        now: SystemTime,
+        sender: Sender,
+    ) -> Result<Checked<'t>, InvalidToken> {
         if !rules.algorithms.contains(self.header.algorithm) {
             return Err(InvalidToken::AlgorithmNotAllowed);
         }
-        let claims = rules.check(self.header.token_type, &self.payload, now)?;
+        let claims = rules.check(self.header.token_type, &self.payload, now, sender)?;
         Ok(Checked { token: self, claims })
     }
 }

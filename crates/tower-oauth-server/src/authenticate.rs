@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use tower_oauth_core::{BoxFuture, Scopes};
-use tower_oauth_jose::MAX_TOKEN_BYTES;
+use tower_oauth_jose::{Confirmation, MAX_TOKEN_BYTES};
 
 use crate::Rejection;
 
@@ -35,13 +35,31 @@ pub struct Presented<'a> {
     pub token: &'a str,
     /// The head of the request that it came with.
     pub head: &'a Parts,
+    /// How it was sent.
+    pub scheme: Scheme,
+    /// Whether whoever asks goes on to check that the sender holds the key in [`Principal::confirmation`]; `false` for a new one.
+    ///
+    /// An authenticator refuses a bound token without it, as [`Jwt`](crate::Jwt) does. [`RequireToken`](crate::RequireToken) says it if it knows of
+    /// [`Dpop`](crate::Dpop) or [`MutualTls`](crate::MutualTls).
+    pub sender_is_checked: bool,
+}
+
+/// The scheme of the `Authorization` field that a token came in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Scheme {
+    /// RFC 6750.
+    #[default]
+    Bearer,
+    /// RFC 9449 §7.1.
+    Dpop,
 }
 
 impl<'a> Presented<'a> {
-    /// A token with the head of its request.
+    /// A bearer token with the head of its request.
     #[must_use]
     pub const fn new(token: &'a str, head: &'a Parts) -> Self {
-        Self { token, head }
+        Self { token, head, scheme: Scheme::Bearer, sender_is_checked: false }
     }
 }
 
@@ -135,6 +153,8 @@ pub struct Principal {
     pub acr: Option<String>,
     /// When the subject has authenticated, since 1970 (`auth_time`), if it says.
     pub auth_time: Option<Duration>,
+    /// What the token is bound to (`cnf`), if it is. The door lets nobody in who does not confirm it.
+    pub confirmation: Option<Confirmation>,
 }
 
 impl Principal {
@@ -151,6 +171,7 @@ impl Principal {
             token_id: None,
             acr: None,
             auth_time: None,
+            confirmation: None,
         }
     }
 }

@@ -6,18 +6,27 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use tower_oauth_jose::LARGEST_TOKEN_BYTES;
 
-use crate::{MalformedRequest, Rejection};
+use crate::{MalformedRequest, Rejection, Scheme};
 
-const SCHEME: &[u8] = b"bearer";
+const BEARER: &[u8] = b"bearer";
+const DPOP: &[u8] = b"dpop";
 
-/// The bearer token of a request; `None` if the request makes no use of the scheme at all.
+/// A token, and how it was sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+pub(crate) struct Credentials<'a> {
+    pub(crate) scheme: Scheme,
+    pub(crate) token: &'a str,
+}
+
+/// The token of a request; `None` if the request makes no use of the schemes at all: `Bearer`, and `DPoP` if it is taken.
 ///
 /// A token in the query or in a form is not looked for (RFC 9700 §4.3.2 forbids it): it counts for nothing. Beside a
 /// token in the header it makes the request ambiguous, which RFC 6750 §2 forbids.
 ///
 /// # Errors
 /// [`Rejection::Malformed`], and [`Rejection::Missing`] for `Bearer` without a token.
-pub(crate) fn read(head: &Parts) -> Result<Option<&str>, Rejection> {
+pub(crate) fn read(head: &Parts, takes_dpop: bool) -> Result<Option<Credentials<'_>>, Rejection> {
     let mut fields = head.headers.get_all(AUTHORIZATION).iter();
     let Some(field) = fields.next() else { return Ok(None) };
     // `Authorization` is no list (RFC 9110 §11.6.2). Whoever picks one of two lets a proxy in front see another
@@ -25,25 +34,33 @@ pub(crate) fn read(head: &Parts) -> Result<Option<&str>, Rejection> {
     if fields.next().is_some() {
         return Err(MalformedRequest::SeveralCredentials.into());
     }
-    match bearer(field.as_bytes())? {
+    match read_field(field.as_bytes(), takes_dpop)? {
         Some(_) if has_token(head.uri.query()) => Err(MalformedRequest::TokenInQuery.into()),
         token => Ok(token),
     }
 }
 
-/// The token of one field's value: `"Bearer" 1*SP b64token`, the scheme in any case.
-fn bearer(field: &[u8]) -> Result<Option<&str>, Rejection> {
-    let (scheme, rest) = split_where(field, |byte| !is_tchar(byte));
-    if !scheme.eq_ignore_ascii_case(SCHEME) {
+/// Whether the request makes use of the scheme `DPoP`, rightly or not.
+pub(crate) fn uses_dpop(head: &Parts) -> bool {
+    head.headers.get(AUTHORIZATION).is_some_and(|field| {
+        let (scheme, _) = split_where(field.as_bytes(), |byte| !is_tchar(byte));
+        scheme.eq_ignore_ascii_case(DPOP)
+    })
+}
+
+/// The token of one field's value: `"Bearer" 1*SP b64token`, the scheme in any case. `DPoP` has the same form (RFC 9449 §7.1).
+fn read_field(field: &[u8], takes_dpop: bool) -> Result<Option<Credentials<'_>>, Rejection> {
+    let (name, rest) = split_where(field, |byte| !is_tchar(byte));
+    let Some(scheme) = scheme_of(name, takes_dpop) else {
         // `BearereyJ...`: the space was forgotten. No scheme of that beginning is registered.
-        if scheme.is_empty() || starts_with_scheme(scheme) {
+        if name.is_empty() || starts_with_scheme(name) {
             return Err(MalformedRequest::NotABearerToken.into());
         }
-        if holds_another_bearer(rest) {
+        if holds_another_token(rest, takes_dpop) {
             return Err(MalformedRequest::SeveralCredentials.into());
         }
         return Ok(None);
-    }
+    };
     let (spaces, token) = split_where(rest, |byte| byte != b' ');
     if token.is_empty() {
         return Err(Rejection::Missing);
@@ -64,15 +81,25 @@ fn bearer(field: &[u8]) -> Result<Option<&str>, Rejection> {
         return Err(MalformedRequest::NotABearerToken.into());
     }
     match std::str::from_utf8(token) {
-        Ok(token) => Ok(Some(token)),
+        Ok(token) => Ok(Some(Credentials { scheme, token })),
         Err(_) => Err(MalformedRequest::NotABearerToken.into()),
     }
 }
 
-/// Whether a `Bearer` stands behind a comma, as when a proxy has joined two fields into one.
+fn scheme_of(name: &[u8], takes_dpop: bool) -> Option<Scheme> {
+    if name.eq_ignore_ascii_case(BEARER) {
+        Some(Scheme::Bearer)
+    } else if takes_dpop && name.eq_ignore_ascii_case(DPOP) {
+        Some(Scheme::Dpop)
+    } else {
+        None
+    }
+}
+
+/// Whether a `Bearer` (or `DPoP`) stands behind a comma, as when a proxy has joined two fields into one.
 ///
 /// Commas also separate the parameters of other schemes, and stand in their quoted strings.
-fn holds_another_bearer(credentials: &[u8]) -> bool {
+fn holds_another_token(credentials: &[u8], takes_dpop: bool) -> bool {
     let mut rest = credentials;
     let (mut quoted, mut escaped) = (false, false);
     while let Some((&byte, tail)) = rest.split_first() {
@@ -84,7 +111,7 @@ fn holds_another_bearer(credentials: &[u8]) -> bool {
             b',' if !quoted => {
                 let (_, element) = split_where(rest, |byte| !matches!(byte, b' ' | b'\t'));
                 let (word, after) = split_where(element, |byte| !is_tchar(byte));
-                if word.eq_ignore_ascii_case(SCHEME) && after.first() != Some(&b'=') {
+                if scheme_of(word, takes_dpop).is_some() && after.first() != Some(&b'=') {
                     return true;
                 }
             }
@@ -132,7 +159,7 @@ fn hex_digit(byte: u8) -> Option<u8> {
 }
 
 fn starts_with_scheme(word: &[u8]) -> bool {
-    word.get(..SCHEME.len()).is_some_and(|start| start.eq_ignore_ascii_case(SCHEME))
+    word.get(..BEARER.len()).is_some_and(|start| start.eq_ignore_ascii_case(BEARER))
 }
 
 fn split_where(bytes: &[u8], found: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
@@ -151,6 +178,10 @@ fn is_b64token_char(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn bearer(field: &[u8]) -> Result<Option<&str>, Rejection> {
+        read_field(field, false).map(|read| read.map(|credentials| credentials.token))
+    }
 
     const SEVERAL: Rejection = Rejection::Malformed(MalformedRequest::SeveralCredentials);
     const NOT_BEARER: Rejection = Rejection::Malformed(MalformedRequest::NotABearerToken);
@@ -181,6 +212,29 @@ mod tests {
         let field = |length| format!("Bearer {}", "a".repeat(length));
         assert!(matches!(bearer(field(65_536).as_bytes()), Ok(Some(_))));
         assert_eq!(bearer(field(65_537).as_bytes()), Err(TOO_LONG));
+    }
+
+    #[test]
+    fn h02_dpop_is_a_scheme_only_where_it_is_taken() {
+        let dpop = |token| Ok(Some(Credentials { scheme: Scheme::Dpop, token }));
+        let bearer = |token| Ok(Some(Credentials { scheme: Scheme::Bearer, token }));
+        let cases: &[(&str, Result<Option<Credentials<'_>>, Rejection>, _)] = &[
+            ("DPoP a", dpop("a"), Ok(None)),
+            ("dpop   a", dpop("a"), Ok(None)),
+            ("Bearer a", bearer("a"), bearer("a")),
+            ("DPoP", Err(Rejection::Missing), Ok(None)),
+            ("DPoP\ta", Err(NOT_BEARER), Ok(None)),
+            ("DPoP a b", Err(NOT_BEARER), Ok(None)),
+            ("DPoP a, DPoP b", Err(SEVERAL), Ok(None)),
+            ("DPoP a, Bearer b", Err(SEVERAL), Err(SEVERAL)),
+            ("Bearer a, DPoP b", Err(SEVERAL), Err(SEVERAL)),
+            ("Basic a, DPoP b", Err(SEVERAL), Ok(None)),
+            ("DPoPa", Ok(None), Ok(None)),
+        ];
+        for (field, taken, not_taken) in cases {
+            assert_eq!(read_field(field.as_bytes(), true), *taken, "{field}");
+            assert_eq!(read_field(field.as_bytes(), false), *not_taken, "{field}");
+        }
     }
 
     #[test]

@@ -29,6 +29,8 @@
 //! | [`Missing`](Rejection::Missing) | 401 | | 16 `UNAUTHENTICATED` |
 //! | [`Malformed`](Rejection::Malformed) | 400 | `invalid_request` | 16 `UNAUTHENTICATED` |
 //! | [`Invalid`](Rejection::Invalid) | 401 | `invalid_token` | 16 `UNAUTHENTICATED` |
+//! | [`InvalidProof`](Rejection::InvalidProof) | 401 | `invalid_dpop_proof` | 16 `UNAUTHENTICATED` |
+//! | [`UseDpopNonce`](Rejection::UseDpopNonce) | 401, `DPoP-Nonce` | `use_dpop_nonce` | 16 `UNAUTHENTICATED` |
 //! | [`InsufficientScope`](Rejection::InsufficientScope) | 403 | `insufficient_scope` | 7 `PERMISSION_DENIED` |
 //! | [`InsufficientAuthentication`](Rejection::InsufficientAuthentication) | 401 | `insufficient_user_authentication` | 16 `UNAUTHENTICATED` |
 //! | [`Forbidden`](Rejection::Forbidden) | 403 | | 7 `PERMISSION_DENIED` |
@@ -41,12 +43,15 @@
 //!    it as metadata.
 //! 3. Only fixed texts are sent. Nothing of a token is in an answer, a log line or a `Debug`.
 //! 4. A token in the query counts for nothing; beside one in the header it is a malformed request. Forms are not read.
-//! 5. Other schemes (`Basic`, `DPoP`) are no bearer credentials: the answer is that to a request without any.
+//! 5. Other schemes (`Basic`) are no bearer credentials: the answer is that to a request without any. So is `DPoP`, unless the layer
+//!    [takes it](RequireTokenLayer::dpop).
+//! 6. A token that is bound to a key of its sender (`cnf`) is worth nothing without the proof of it: see [`Dpop`] and [`MutualTls`].
 
 mod accessors;
 mod authenticate;
 mod authenticated;
 mod body;
+mod bound;
 mod credentials;
 mod issuers;
 mod jwks;
@@ -60,11 +65,14 @@ mod require;
 mod rule;
 mod scope;
 
-pub use authenticate::{Authenticate, Caller, Presented, Principal, Verdict};
+pub use authenticate::{Authenticate, Caller, Presented, Principal, Scheme, Verdict};
 #[cfg(feature = "axum")]
 pub use authenticated::NotAuthenticated;
 pub use authenticated::{Authenticated, UntilExpiry};
 pub use body::DoorBody;
+pub use bound::{
+    Dpop, DpopBuilder, MutualTls, PeerCertificate, ProofId, Remember, ReplayStore, Seen,
+};
 pub use issuers::{Issuers, TenantResolver, Tenants, TenantsBuilder};
 pub use jwks::{ColdStart, Jwks, JwksBuilder, JwksHealth, JwksLoad, JwksStatus, JwksWatch};
 pub use jwt::{Jwt, JwtBuilder, JwtIssuer, VerifiedTokenCache};
@@ -82,7 +90,7 @@ pub use rule::{
 pub use scope::{RequireScope, RequireScopeLayer};
 
 // What the signatures here are made of, so that a program needs no second crate to write them down.
-pub use tower_oauth_core::{BuildError, Clock, Error, ErrorKind, Scopes, SystemClock};
+pub use tower_oauth_core::{BuildError, Clock, Error, ErrorKind, Scopes, Secret, SystemClock};
 pub use tower_oauth_endpoint::{BoxError, HttpClient};
 pub use tower_oauth_jose::{Algorithm, InvalidToken, KeySet, SkippedKey, StandardClaims};
-pub use tower_oauth_jose::{Profile, SkipReason, VerifyingKey};
+pub use tower_oauth_jose::{Confirmation, InvalidProof, Profile, SkipReason, VerifyingKey};

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tower_oauth_core::{ErrorKind, Scopes};
-use tower_oauth_jose::InvalidToken;
+use tower_oauth_jose::{InvalidProof, InvalidToken};
 
 use crate::AuthenticationRequirement;
 
@@ -20,6 +20,10 @@ pub enum Rejection {
     Malformed(MalformedRequest),
     /// The token is not valid: 401 `invalid_token`, `UNAUTHENTICATED`.
     Invalid(InvalidToken),
+    /// The DPoP proof that came with the token is not valid: 401 `invalid_dpop_proof`, `UNAUTHENTICATED`.
+    InvalidProof(InvalidProof),
+    /// The DPoP proof has no nonce of ours, or an old one: 401 `use_dpop_nonce` with a fresh one (RFC 9449 §9), `UNAUTHENTICATED`.
+    UseDpopNonce,
     /// The token is valid and not enough: 403 `insufficient_scope`, `PERMISSION_DENIED`.
     InsufficientScope {
         /// What the route asks for.
@@ -65,9 +69,11 @@ impl Rejection {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Missing | Self::Invalid(_) | Self::InsufficientAuthentication(_) => {
-                StatusCode::UNAUTHORIZED
-            }
+            Self::Missing
+            | Self::Invalid(_)
+            | Self::InvalidProof(_)
+            | Self::UseDpopNonce
+            | Self::InsufficientAuthentication(_) => StatusCode::UNAUTHORIZED,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::InsufficientScope { .. } | Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -85,6 +91,8 @@ impl Rejection {
             Self::Missing
             | Self::Malformed(_)
             | Self::Invalid(_)
+            | Self::InvalidProof(_)
+            | Self::UseDpopNonce
             | Self::InsufficientAuthentication(_) => 16,
             Self::InsufficientScope { .. } | Self::Forbidden(_) => 7,
             Self::Unavailable { .. } => 14,
@@ -92,12 +100,14 @@ impl Rejection {
         }
     }
 
-    /// The `error` code of RFC 6750 §3.1 or RFC 9470 §3, for those that have one.
+    /// The `error` code of RFC 6750 §3.1, RFC 9449 §12.2 or RFC 9470 §3, for those that have one.
     #[must_use]
     pub const fn error(&self) -> Option<&'static str> {
         match self {
             Self::Malformed(_) => Some("invalid_request"),
             Self::Invalid(_) => Some("invalid_token"),
+            Self::InvalidProof(_) => Some("invalid_dpop_proof"),
+            Self::UseDpopNonce => Some("use_dpop_nonce"),
             Self::InsufficientScope { .. } => Some("insufficient_scope"),
             Self::InsufficientAuthentication(_) => Some("insufficient_user_authentication"),
             Self::Missing
@@ -114,6 +124,8 @@ impl Rejection {
             Self::Missing => "missing",
             Self::Malformed(reason) => reason.code(),
             Self::Invalid(reason) => reason.code(),
+            Self::InvalidProof(reason) => reason.code(),
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::InsufficientScope { .. } => "insufficient_scope",
             Self::InsufficientAuthentication(_) => "insufficient_user_authentication",
             Self::Forbidden(_) => "forbidden",
@@ -148,12 +160,20 @@ impl From<InvalidToken> for Rejection {
     }
 }
 
+impl From<InvalidProof> for Rejection {
+    fn from(reason: InvalidProof) -> Self {
+        Self::InvalidProof(reason)
+    }
+}
+
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("no credentials"),
             Self::Malformed(reason) => fmt::Display::fmt(reason, f),
             Self::Invalid(reason) => fmt::Display::fmt(reason, f),
+            Self::InvalidProof(reason) => fmt::Display::fmt(reason, f),
+            Self::UseDpopNonce => f.write_str("the DPoP proof needs a fresh nonce"),
             Self::InsufficientScope { .. } => f.write_str("the token has not enough scope"),
             Self::Unavailable { .. } => f.write_str("the token cannot be checked now"),
             Self::InsufficientAuthentication(_) => {

@@ -22,6 +22,7 @@ pub struct IdpConfig {
     issuer_path: String,
     jwks_cache_control: Option<String>,
     unknown_keys: bool,
+    dpop_nonce: bool,
 }
 
 impl IdpConfig {
@@ -63,8 +64,15 @@ impl IdpConfig {
         self
     }
 
+    /// Asks for a nonce in each DPoP proof at the token endpoint. Default: it may be left out.
+    pub fn dpop_nonce(mut self) -> Self {
+        self.dpop_nonce = true;
+        self
+    }
+
     pub(super) fn to_json(&self) -> Value {
         json!({
+            "dpop_nonce": self.dpop_nonce,
             "clients": self.clients.iter().map(RegisteredClient::to_json).collect::<Vec<_>>(),
             "resources": self.resources.iter().map(Resource::to_json).collect::<Vec<_>>(),
             "issuer_path": self.issuer_path,
@@ -82,6 +90,7 @@ pub struct RegisteredClient {
     secret: String,
     auth_method: &'static str,
     scope: String,
+    certificate_bound: bool,
 }
 
 impl RegisteredClient {
@@ -96,7 +105,7 @@ impl RegisteredClient {
     }
 
     const fn new(id: String, secret: String, auth_method: &'static str) -> Self {
-        Self { id, secret, auth_method, scope: String::new() }
+        Self { id, secret, auth_method, scope: String::new(), certificate_bound: false }
     }
 
     /// The scopes it may ask for, separated by spaces. Default: none.
@@ -105,8 +114,16 @@ impl RegisteredClient {
         self
     }
 
+    /// Its tokens are bound to its TLS certificate (RFC 8705, 3.4), which a token request has to bring in the header
+    /// `x-client-certificate`: PEM, percent-encoded.
+    pub fn certificate_bound(mut self) -> Self {
+        self.certificate_bound = true;
+        self
+    }
+
     fn to_json(&self) -> Value {
         json!({
+            "tls_client_certificate_bound_access_tokens": self.certificate_bound,
             "client_id": self.id,
             "client_secret": self.secret,
             "token_endpoint_auth_method": self.auth_method,

@@ -12,6 +12,14 @@ use crate::base64url;
 pub struct Thumbprint([u8; 32]);
 
 impl Thumbprint {
+    /// Reads the base64url form, as it stands in `jkt` (RFC 9449 section 6.1): 43 characters, no padding.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        let length = base64url::decode_into(text, &mut bytes)?.len();
+        (length == bytes.len()).then_some(Self(bytes))
+    }
+
     /// The 32 bytes of the digest.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

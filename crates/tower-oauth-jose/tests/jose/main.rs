@@ -3,6 +3,7 @@
 
 mod by_hand;
 mod claims;
+mod dpop;
 mod header;
 mod keys;
 mod profiles;

@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 use serde_json::json;
-use tower_oauth_jose::{Algorithm, KeySet, Unverified, VerifyingKey};
+use tower_oauth_jose::{
+    Algorithm, Confirmation, DpopProof, DpopRequest, DpopRules, KeySet, TargetUri, Unverified,
+    VerifyingKey,
+};
 
 use crate::signer::{
     ED25519, NOW, P256, RSA, accept, at, encode, good_claims, good_header, key_set, lenient, rules,
@@ -55,6 +58,37 @@ proptest! {
             prop_assert_eq!(theirs["iss"].as_str(), Some(verified.standard().issuer()));
             prop_assert_eq!(theirs["sub"].as_str(), verified.standard().subject());
             prop_assert!(verified.claims::<serde_json::Value>().is_ok());
+        }
+    }
+
+    #[test]
+    fn random_parts_are_no_proof(
+        header in "\\PC{0,40}",
+        claims in proptest::collection::vec(any::<u8>(), 0..200),
+        signature in proptest::collection::vec(any::<u8>(), 0..600),
+    ) {
+        let proof = format!("{}.{}.{}", encode(header), encode(claims), encode(signature));
+        let (rules, request) = (DpopRules::new(), DpopRequest::new("GET", &[]));
+        prop_assert!(DpopProof::verify(&proof, &rules, &request, at(NOW)).is_err());
+    }
+
+    #[test]
+    fn random_text_confirms_nothing(text in "\\PC{0,80}") {
+        prop_assert!(Confirmation::parse(&text).is_err());
+        let digest = json!({"jkt": text}).to_string();
+        prop_assert!(Confirmation::parse(digest).is_err());
+    }
+
+    /// What is normal stays as it is, whatever it was made of.
+    #[test]
+    fn d02_a_normal_target_is_normal(
+        scheme in "https?|HTTPS",
+        host in "[a-zA-Z0-9.:\\[\\]%@-]{0,12}",
+        path in "(/(\\.|\\.\\.|%2[eEfF]|[!-~]){0,4}){0,6}",
+    ) {
+        if let Some(uri) = TargetUri::parse(&format!("{scheme}://{host}{path}")) {
+            prop_assert_eq!(TargetUri::parse(uri.as_str()), Some(uri.clone()));
+            prop_assert!(!uri.as_str().contains("/../") && !uri.as_str().contains(['?', '#']));
         }
     }
 

@@ -24,8 +24,7 @@ impl NotAuthenticated {
     }
 
     fn new(rejection: Rejection, head: &Parts) -> Self {
-        let style = Admission::style_of(&head.extensions);
-        Self(Refusal::new(rejection, head, style))
+        Self(Admission::refusal(rejection, head))
     }
 }
 

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use tower_oauth_core::BuildError;
 use tower_oauth_jose::{InvalidToken, StandardClaims, Unverified};
 
+use crate::jwt::Sender;
 use crate::{Authenticate, Jwt, Presented, Rejection, Verdict};
 
 pub use self::resolve::TenantResolver;
@@ -89,7 +90,7 @@ impl<C: Send + Sync + 'static> Authenticate for Issuers<C> {
             Err(reason) => return refuse(reason),
         };
         match jwt {
-            Some(jwt) => jwt.authenticate_parsed(token, presented.token),
+            Some(jwt) => jwt.authenticate_parsed(token, presented.token, Sender::of(&presented)),
             None => refuse(InvalidToken::WrongIssuer),
         }
     }

@@ -10,7 +10,7 @@ use tower_single_flight::{FlightError, ResponseFuture, SingleFlight, SingleFligh
 
 use super::live::{Known, Live};
 use super::resolve::{Resolve, TenantResolver};
-use crate::jwt::unavailable;
+use crate::jwt::{Sender, unavailable};
 use crate::{Authenticate, Caller, Jwt, Presented, Rejection, Verdict};
 
 /// A longer name is no issuer that anybody configures.
@@ -114,13 +114,14 @@ impl<C: Send + Sync + 'static> Tenants<C> {
         issuer: Arc<str>,
         answer: ResponseFuture<Option<Jwt<C>>, Error>,
         token: String,
+        sender: Sender,
     ) -> Result<Caller<C>, Rejection> {
         let jwt = match answer.await {
             Ok(Some(jwt)) => jwt,
             Ok(None) => return Err(Rejection::Invalid(InvalidToken::WrongIssuer)),
             Err(error) => return Err(trouble(&error)),
         };
-        match self.judge(issuer, jwt.authenticate_text(&token)) {
+        match self.judge(issuer, jwt.authenticate_text(&token, sender)) {
             Verdict::Now(verdict) => verdict,
             Verdict::Later(later) => later.await,
         }
@@ -151,7 +152,8 @@ impl<C: Send + Sync + 'static> Authenticate for Tenants<C> {
         let known = self.0.live().find(&issuer, self.0.clock.now());
         match known {
             Known::Live(jwt) => {
-                let verdict = jwt.authenticate_parsed(token, presented.token);
+                let verdict =
+                    jwt.authenticate_parsed(token, presented.token, Sender::of(&presented));
                 self.judge(issuer, verdict)
             }
             Known::Unknown => refuse(InvalidToken::WrongIssuer),
@@ -159,7 +161,8 @@ impl<C: Send + Sync + 'static> Authenticate for Tenants<C> {
             Known::Nothing if Issuer::parse(&issuer).is_err() => refuse(InvalidToken::WrongIssuer),
             Known::Nothing => {
                 let answer = self.0.flight.clone().call(Arc::clone(&issuer));
-                let settle = self.clone().settle(issuer, answer, presented.token.to_owned());
+                let (token, sender) = (presented.token.to_owned(), Sender::of(&presented));
+                let settle = self.clone().settle(issuer, answer, token, sender);
                 Verdict::Later(Box::pin(settle))
             }
         }

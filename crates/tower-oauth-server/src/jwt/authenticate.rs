@@ -17,6 +17,30 @@ const LOOKS: usize = 6;
 /// The shortest time after which a client is asked to come again.
 const SOON: Duration = Duration::from_secs(1);
 
+/// Who sees to it that the sender holds what a token is bound to.
+#[derive(Clone, Copy)]
+pub(crate) enum Sender {
+    /// Nobody: a bound token is refused.
+    Unchecked,
+    CheckedByDoor,
+}
+
+impl Sender {
+    pub(crate) const fn of(presented: &Presented<'_>) -> Self {
+        if presented.sender_is_checked { Self::CheckedByDoor } else { Self::Unchecked }
+    }
+
+    /// A verified token may be remembered from a door that checks senders, and come back at one that does not.
+    fn let_in<C>(self, caller: Caller<C>) -> Result<Caller<C>, Rejection> {
+        match self {
+            Self::Unchecked if caller.principal.confirmation.is_some() => {
+                Err(Rejection::Invalid(InvalidToken::SenderConstrained))
+            }
+            Self::Unchecked | Self::CheckedByDoor => Ok(caller),
+        }
+    }
+}
+
 /// Why a token was not proven, and by which keys.
 struct Doubt {
     reason: InvalidToken,
@@ -41,32 +65,37 @@ impl<C: Send + Sync + 'static> Authenticate for Jwt<C> {
     }
 
     fn authenticate(&self, presented: Presented<'_>) -> Verdict<C> {
-        self.authenticate_text(presented.token)
+        self.authenticate_text(presented.token, Sender::of(&presented))
     }
 }
 
 impl<C: Send + Sync + 'static> Jwt<C> {
     /// A token without the request that it came with.
-    pub(crate) fn authenticate_text(&self, token: &str) -> Verdict<C> {
+    pub(crate) fn authenticate_text(&self, token: &str, sender: Sender) -> Verdict<C> {
         let digest = match self.recall(token) {
-            Ok(caller) => return Verdict::Now(Ok(caller)),
+            Ok(caller) => return Verdict::Now(sender.let_in(caller)),
             Err(digest) => digest,
         };
         match Unverified::parse_up_to(self.0.rules.max_token_bytes(), token) {
-            Ok(token) => self.judge(token, digest),
+            Ok(token) => self.judge(token, digest, sender),
             Err(reason) => Verdict::Now(Err(Rejection::Invalid(reason))),
         }
     }
 
     /// The same for a token that is already parsed, because its issuer had to be found.
-    pub(crate) fn authenticate_parsed(&self, token: Unverified<'_>, text: &str) -> Verdict<C> {
+    pub(crate) fn authenticate_parsed(
+        &self,
+        token: Unverified<'_>,
+        text: &str,
+        sender: Sender,
+    ) -> Verdict<C> {
         // It was parsed within the bound of somebody else.
         if text.len() > self.0.rules.max_token_bytes() {
             return Verdict::Now(Err(Rejection::Invalid(InvalidToken::TooLarge)));
         }
         match self.recall(text) {
-            Ok(caller) => Verdict::Now(Ok(caller)),
-            Err(digest) => self.judge(token, digest),
+            Ok(caller) => Verdict::Now(sender.let_in(caller)),
+            Err(digest) => self.judge(token, digest, sender),
         }
     }
 
@@ -82,8 +111,13 @@ impl<C: Send + Sync + 'static> Jwt<C> {
     }
 
     /// Judges a token that is not remembered.
-    fn judge(&self, token: Unverified<'_>, digest: Option<Digest>) -> Verdict<C> {
-        let mut checked = match token.check(&self.0.rules, self.wall_clock()) {
+    fn judge(&self, token: Unverified<'_>, digest: Option<Digest>, sender: Sender) -> Verdict<C> {
+        let (rules, now) = (&self.0.rules, self.wall_clock());
+        let checked = match sender {
+            Sender::Unchecked => token.check(rules, now),
+            Sender::CheckedByDoor => token.check_bound(rules, now),
+        };
+        let mut checked = match checked {
             Ok(checked) => checked,
             Err(reason) => return Verdict::Now(Err(Rejection::Invalid(reason))),
         };
@@ -294,6 +328,7 @@ fn principal(claims: &StandardClaims, leeway: Duration) -> Arc<Principal> {
     principal.acr = claims.acr().map(str::to_owned);
     principal.auth_time = claims.auth_time().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     principal.token_id = claims.token_id().map(str::to_owned);
+    principal.confirmation = claims.confirmation().cloned();
     principal.scopes = Scopes::parse(&claims.scopes().collect::<Vec<_>>().join(" "));
     Arc::new(principal)
 }

@@ -14,7 +14,7 @@ use crate::Jwks;
 
 use self::cache::VerifiedTokens;
 
-pub(crate) use self::authenticate::unavailable;
+pub(crate) use self::authenticate::{Sender, unavailable};
 pub use self::builder::{JwtBuilder, JwtIssuer};
 pub use self::cache::VerifiedTokenCache;
 

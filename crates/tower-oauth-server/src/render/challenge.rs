@@ -1,18 +1,50 @@
-//! The `WWW-Authenticate` field (RFC 6750 §3).
+//! The `WWW-Authenticate` field (RFC 6750 §3, RFC 9449 §7).
 
 use http::HeaderValue;
 
 use super::{Style, description};
-use crate::Rejection;
+use crate::bound::Offer;
+use crate::{Rejection, Scheme};
 
-/// The challenge that goes with a rejection. There is none where a token would not help.
-pub(super) fn of(rejection: &Rejection, style: Option<&Style>) -> Option<HeaderValue> {
+/// The challenges that go with a rejection, one a field. There is none where a token would not help.
+///
+/// The error stands in the challenge of the scheme that the client has used; the other one only says that it is taken (RFC 9449 §7.2).
+pub(super) fn all(
+    rejection: &Rejection,
+    style: Option<&Style>,
+    offer: Option<&Offer>,
+) -> Vec<HeaderValue> {
     if matches!(
         rejection,
         Rejection::Forbidden(_) | Rejection::Unavailable { .. } | Rejection::Misconfigured(_)
     ) {
-        return None;
+        return Vec::new();
     }
+    let Some(offer) = offer else {
+        return vec![challenge("Bearer", of(rejection, style))];
+    };
+    let with_algs = |mut params: Vec<String>| {
+        params.push(format!("algs=\"{}\"", offer.algs));
+        challenge("DPoP", params)
+    };
+    if *rejection == Rejection::Missing && offer.bearer {
+        let params = of(rejection, style);
+        vec![challenge("Bearer", params.clone()), with_algs(params)]
+    } else if offer.used == Scheme::Dpop || !offer.bearer {
+        vec![with_algs(of(rejection, style))]
+    } else {
+        let other = of(&Rejection::Missing, style);
+        vec![challenge("Bearer", of(rejection, style)), with_algs(other)]
+    }
+}
+
+fn challenge(scheme: &'static str, params: Vec<String>) -> HeaderValue {
+    let text = format!("{scheme} {}", params.join(", "));
+    HeaderValue::try_from(text.trim_end()).unwrap_or(HeaderValue::from_static(scheme))
+}
+
+/// The parameters that both schemes share.
+fn of(rejection: &Rejection, style: Option<&Style>) -> Vec<String> {
     let mut params = Vec::new();
     if let Some(realm) = style.and_then(|style| style.realm.as_deref()) {
         params.push(format!("realm=\"{realm}\""));
@@ -40,12 +72,7 @@ pub(super) fn of(rejection: &Rejection, style: Option<&Style>) -> Option<HeaderV
     if let Some(uri) = style.and_then(|style| style.resource_metadata.as_deref()) {
         params.push(format!("resource_metadata=\"{uri}\""));
     }
-    let text = if params.is_empty() {
-        "Bearer".to_owned()
-    } else {
-        format!("Bearer {}", params.join(", "))
-    };
-    Some(HeaderValue::try_from(text).unwrap_or(const { HeaderValue::from_static("Bearer") }))
+    params
 }
 
 /// `Scopes::parse` takes what it is given, and a handler may have parsed anything.
@@ -63,7 +90,7 @@ mod tests {
 
     fn text(rejection: Rejection, realm: Option<&str>) -> String {
         let style = Style { realm: realm.map(Into::into), ..Style::default() };
-        of(&rejection, Some(&style)).unwrap().to_str().unwrap().to_owned()
+        all(&rejection, Some(&style), None)[0].to_str().unwrap().to_owned()
     }
 
     #[test]
@@ -89,6 +116,30 @@ mod tests {
             "Bearer error=\"insufficient_scope\", \
              error_description=\"the token has not enough scope\", scope=\"stock.read stock.write\""
         );
+    }
+
+    #[test]
+    fn the_error_stands_with_the_scheme_that_was_used_and_the_other_is_offered() {
+        let texts = |rejection: Rejection, bearer, used| -> Vec<String> {
+            let offer = Offer { algs: "ES256 EdDSA".into(), bearer, used };
+            let style = Style { realm: Some("shop".into()), ..Style::default() };
+            let all = all(&rejection, Some(&style), Some(&offer));
+            all.iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+        };
+        let offered = "DPoP realm=\"shop\", algs=\"ES256 EdDSA\"";
+        let bearer = "Bearer realm=\"shop\"";
+        let error = "error=\"invalid_token\", error_description=\"the token has expired\"";
+        let expired = || Rejection::from(InvalidToken::Expired);
+        assert_eq!(texts(Rejection::Missing, true, Scheme::Bearer), [bearer, offered]);
+        assert_eq!(texts(Rejection::Missing, false, Scheme::Bearer), [offered]);
+        assert_eq!(
+            texts(expired(), true, Scheme::Bearer),
+            [format!("{bearer}, {error}"), offered.to_owned()]
+        );
+        let by_dpop = format!("DPoP realm=\"shop\", {error}, algs=\"ES256 EdDSA\"");
+        assert_eq!(texts(expired(), true, Scheme::Dpop), [by_dpop.as_str()]);
+        assert_eq!(texts(expired(), false, Scheme::Bearer), [by_dpop.as_str()]);
+        assert!(texts(Rejection::Misconfigured("x"), true, Scheme::Dpop).is_empty());
     }
 
     #[test]

@@ -11,9 +11,11 @@ mod web;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::WWW_AUTHENTICATE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response};
 
+use crate::bound::{self, Offer};
 use crate::{DoorBody, Rejection, observe};
 
 pub use style::RenderRejection;
@@ -27,6 +29,8 @@ pub(crate) struct Refusal {
     style: Option<Arc<Style>>,
     /// What the application has made of it, which takes the head of the request.
     own: Option<Response<Bytes>>,
+    offer: Option<Offer>,
+    nonce: Option<HeaderValue>,
 }
 
 /// What the client of a request understands.
@@ -54,12 +58,24 @@ impl Refusal {
         let own = renderer
             .filter(|_| !matches!(dialect, Dialect::Grpc(_)))
             .map(|renderer| renderer.0.render(&rejection, head));
-        Self { rejection, dialect, style, own }
+        Self { rejection, dialect, style, own, offer: None, nonce: None }
     }
 
     /// For one who has no request at hand.
     pub(crate) const fn over_http(rejection: Rejection) -> Self {
-        Self { rejection, dialect: Dialect::Http, style: None, own: None }
+        Self { rejection, dialect: Dialect::Http, style: None, own: None, offer: None, nonce: None }
+    }
+
+    /// Says in the challenge that `DPoP` is taken too, or only.
+    pub(crate) fn offering(mut self, offer: Option<Offer>) -> Self {
+        self.offer = offer;
+        self
+    }
+
+    /// Gives the client a nonce for its next proof.
+    pub(crate) fn with_nonce(mut self, nonce: Option<HeaderValue>) -> Self {
+        self.nonce = nonce;
+        self
     }
 
     #[cfg(feature = "axum")]
@@ -70,13 +86,21 @@ impl Refusal {
     /// The answer, with the [`Rejection`] in its extensions.
     pub(crate) fn to_response(&self) -> Response<Bytes> {
         observe::rejected(&self.rejection);
-        let challenge = challenge::of(&self.rejection, self.style.as_deref());
+        let mut challenges =
+            challenge::all(&self.rejection, self.style.as_deref(), self.offer.as_ref()).into_iter();
+        let challenge = challenges.next();
         let web = |challenge| web::response(&self.rejection, challenge, self.own.clone());
         let mut response = match self.dialect {
             Dialect::Http => web(challenge),
             Dialect::HttpHead => web(challenge).map(|_| Bytes::new()),
             Dialect::Grpc(content_type) => grpc::response(&self.rejection, challenge, content_type),
         };
+        for challenge in challenges {
+            response.headers_mut().append(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(nonce) = &self.nonce {
+            bound::give_nonce(response.headers_mut(), nonce.clone());
+        }
         response.extensions_mut().insert(self.rejection.clone());
         response
     }

@@ -3,9 +3,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use http::Extensions;
+use http::request::Parts;
+use http::{Extensions, HeaderValue};
 
-use crate::render::Style;
+use crate::bound::Offer;
+use crate::render::{Refusal, Style};
 use crate::{Caller, Principal, Rejection};
 
 /// How a request came in. Only [`RequireToken`](crate::RequireToken) makes one, and puts it in the place of any that was there before.
@@ -14,7 +16,7 @@ pub(crate) enum Admission {
     /// With a valid token.
     Caller(Proof),
     /// Without credentials, where that is allowed.
-    Anonymous { style: Arc<Style> },
+    Anonymous { style: Arc<Style>, offer: Option<Offer> },
     /// As a CORS preflight, which never has credentials.
     Preflight,
 }
@@ -25,6 +27,9 @@ pub(crate) struct Proof {
     pub(crate) principal: Arc<Principal>,
     claims: Arc<dyn Any + Send + Sync>,
     pub(crate) style: Option<Arc<Style>>,
+    pub(crate) offer: Option<Offer>,
+    /// For the answer, if the client should take a fresh one for its next proof.
+    pub(crate) nonce: Option<HeaderValue>,
 }
 
 impl Admission {
@@ -35,23 +40,46 @@ impl Admission {
     }
 
     /// How the door looks, for a refusal further in.
-    pub(crate) fn style(&self) -> Option<Arc<Style>> {
+    fn style(&self) -> Option<Arc<Style>> {
         match self {
             Self::Caller(proof) => proof.style.clone(),
-            Self::Anonymous { style } => Some(Arc::clone(style)),
+            Self::Anonymous { style, .. } => Some(Arc::clone(style)),
             Self::Preflight => None,
         }
     }
 
-    /// The same, of the door that the request with these extensions came through, if there is one.
-    pub(crate) fn style_of(extensions: &Extensions) -> Option<Arc<Style>> {
-        Self::of(extensions).ok().and_then(Self::style)
+    /// Refuses the request with this head in the style of the door that it came through, if there is one.
+    pub(crate) fn refusal(rejection: Rejection, head: &Parts) -> Refusal {
+        let admission = Self::of(&head.extensions).ok();
+        Refusal::new(rejection, head, admission.and_then(Self::style))
+            .offering(admission.and_then(Self::offer))
+    }
+
+    /// The DPoP challenge to make in a refusal further in.
+    fn offer(&self) -> Option<Offer> {
+        match self {
+            Self::Caller(Proof { offer, .. }) | Self::Anonymous { offer, .. } => offer.clone(),
+            Self::Preflight => None,
+        }
+    }
+
+    pub(super) fn nonce(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Caller(proof) => proof.nonce.clone(),
+            Self::Anonymous { .. } | Self::Preflight => None,
+        }
     }
 }
 
 impl Proof {
     pub(super) fn new<C: Send + Sync + 'static>(caller: Caller<C>) -> Self {
-        Self { principal: caller.principal, claims: caller.claims, style: None }
+        Self {
+            principal: caller.principal,
+            claims: caller.claims,
+            style: None,
+            offer: None,
+            nonce: None,
+        }
     }
 
     pub(super) fn with_style(mut self, style: Arc<Style>) -> Self {

@@ -3,23 +3,26 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::Method;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION};
 use http::request::Parts;
+use http::{HeaderValue, Method, Response};
 use tower_oauth_core::{BoxFuture, Clock, SystemClock};
 
 use super::admission::{Admission, Proof};
 use super::erased::{Erased, ErasedAuthenticate, ErasedVerdict};
 use super::strip::Strip;
-use crate::render::Style;
+use crate::bound::{self, Confirmed, SenderPolicy};
+use crate::render::{Refusal, Style};
 use crate::{
-    Authenticate, MalformedRequest, Presented, Rejection, UntilExpiry, credentials, observe,
+    Authenticate, DoorBody, MalformedRequest, Presented, Rejection, UntilExpiry, credentials,
+    observe,
 };
 
 #[derive(Clone)]
 pub(super) struct Door {
     authenticator: Arc<dyn ErasedAuthenticate>,
     pub(super) style: Arc<Style>,
+    pub(super) sender: SenderPolicy,
     pub(super) allow_anonymous: bool,
     pub(super) allow_cors_preflight: bool,
     /// What a client may not say about itself.
@@ -35,11 +38,33 @@ pub(super) enum Answer {
     Later(BoxFuture<Result<Proof, Rejection>>),
 }
 
+/// What the door has to do to the answer of the inner service.
+pub(super) struct OnAnswer {
+    /// When its body has to end.
+    pub(super) until: Option<UntilExpiry>,
+    /// For the client's next proof.
+    pub(super) nonce: Option<HeaderValue>,
+}
+
+impl OnAnswer {
+    pub(super) fn apply<B>(&mut self, response: Response<B>) -> Response<DoorBody<B>> {
+        let mut response = match self.until.take() {
+            Some(until) => DoorBody::cutting(response, until),
+            None => response.map(DoorBody::inner),
+        };
+        if let Some(nonce) = self.nonce.take() {
+            bound::give_nonce(response.headers_mut(), nonce);
+        }
+        response
+    }
+}
+
 impl Door {
     pub(super) fn new<A: Authenticate>(authenticator: A) -> Self {
         Self {
             authenticator: Arc::new(Erased(authenticator)),
             style: Arc::default(),
+            sender: SenderPolicy::default(),
             allow_anonymous: false,
             allow_cors_preflight: false,
             strip: Strip::default(),
@@ -52,21 +77,53 @@ impl Door {
         if self.allow_cors_preflight && is_cors_preflight(head) {
             return Answer::Now(Ok(Admission::Preflight));
         }
-        let token = match credentials::read(head) {
-            Ok(Some(token)) if token.len() > self.authenticator.max_token_bytes() => {
+        let credentials = match credentials::read(head, self.sender.takes_dpop()) {
+            Ok(Some(credentials))
+                if credentials.token.len() > self.authenticator.max_token_bytes() =>
+            {
                 return Answer::Now(Err(MalformedRequest::TooLong.into()));
             }
-            Ok(Some(token)) => token,
+            Ok(Some(credentials)) => credentials,
             Ok(None) if self.allow_anonymous => {
-                return Answer::Now(Ok(Admission::Anonymous { style: Arc::clone(&self.style) }));
+                let (style, offer) = (Arc::clone(&self.style), self.sender.offer(head));
+                return Answer::Now(Ok(Admission::Anonymous { style, offer }));
             }
             Ok(None) => return Answer::Now(Err(Rejection::Missing)),
             Err(rejection) => return Answer::Now(Err(rejection)),
         };
-        match self.authenticator.authenticate(Presented::new(token, head)) {
-            ErasedVerdict::Now(verdict) => Answer::Now(verdict.map(|proof| self.admission(proof))),
-            ErasedVerdict::Later(verdict) => Answer::Later(verdict),
+        let mut presented = Presented::new(credentials.token, head);
+        presented.scheme = credentials.scheme;
+        presented.sender_is_checked = self.sender.checks();
+        match self.authenticator.authenticate(presented) {
+            ErasedVerdict::Now(Err(rejection)) => Answer::Now(Err(rejection)),
+            // The token first: a proof is worth the arithmetic only if it comes with a good one.
+            ErasedVerdict::Now(Ok(proof)) => {
+                match self.sender.look_at(credentials, head).and_then(|shown| shown.confirm(proof))
+                {
+                    Ok(Confirmed::Now(proof)) => Answer::Now(Ok(self.admission(proof))),
+                    Ok(Confirmed::Later(proof)) => Answer::Later(proof),
+                    Err(rejection) => Answer::Now(Err(rejection)),
+                }
+            }
+            // The head does not wait with the verdict, so the sender shows now what it has.
+            ErasedVerdict::Later(verdict) => match self.sender.look_at(credentials, head) {
+                Ok(shown) => Answer::Later(Box::pin(async move {
+                    match shown.confirm(verdict.await?)? {
+                        Confirmed::Now(proof) => Ok(proof),
+                        Confirmed::Later(proof) => proof.await,
+                    }
+                })),
+                Err(rejection) => Answer::Now(Err(rejection)),
+            },
         }
+    }
+
+    /// Refuses the request with this head.
+    pub(super) fn refusal(&self, rejection: Rejection, head: &Parts) -> Refusal {
+        let nonce = self.sender.nonce_for(&rejection);
+        Refusal::new(rejection, head, Some(Arc::clone(&self.style)))
+            .offering(self.sender.offer(head))
+            .with_nonce(nonce)
     }
 
     pub(super) fn admission(&self, proof: Proof) -> Admission {
@@ -74,14 +131,15 @@ impl Door {
     }
 
     /// Lets a request in: leaves the one word of this door in it, in place of any that came with it, and
-    /// takes away what the client may not say. What comes back is when its answer has to end.
-    pub(super) fn admit(&self, head: &mut Parts, admission: Admission) -> Option<UntilExpiry> {
+    /// takes away what the client may not say. What comes back is what to do to its answer.
+    pub(super) fn admit(&self, head: &mut Parts, admission: Admission) -> OnAnswer {
         let until = match &admission {
             Admission::Caller(proof) if self.cut_streams => {
                 Some(UntilExpiry::new(&proof.principal, Arc::clone(&self.clock)))
             }
             _ => None,
         };
+        let nonce = admission.nonce();
         if matches!(admission, Admission::Caller(_)) {
             observe::authenticated();
         }
@@ -91,11 +149,12 @@ impl Door {
             authorization.set_sensitive(true);
         }
         self.strip.apply(&mut head.headers);
-        until
+        OnAnswer { until, nonce }
     }
 
     pub(super) fn debug(&self, mut out: fmt::DebugStruct<'_, '_>) -> fmt::Result {
         out.field("style", &self.style)
+            .field("sender", &self.sender)
             .field("allow_anonymous", &self.allow_anonymous)
             .field("allow_cors_preflight", &self.allow_cors_preflight)
             .field("strip", &self.strip)

@@ -9,9 +9,9 @@ use tower_oauth_core::BoxFuture;
 use tower_service::Service;
 
 use super::admission::Proof;
-use super::door::Door;
+use super::door::{Door, OnAnswer};
 use crate::render::Refusal;
-use crate::{DoorBody, Rejection, UntilExpiry};
+use crate::{DoorBody, Rejection};
 
 pin_project! {
     /// The answer of a [`RequireToken`](crate::RequireToken), of the service behind it (whose future is `F`) or its own.
@@ -32,7 +32,7 @@ pin_project! {
         /// The authenticator asks somebody. Boxed, so that the requests that need not wait do not carry the space.
         Waiting { wait: Box<Wait<S, B>> },
         /// The inner service answers.
-        Calling { #[pin] future: F, until: Option<UntilExpiry> },
+        Calling { #[pin] future: F, on_answer: OnAnswer },
     }
 }
 
@@ -57,8 +57,8 @@ impl<S, B, F> ResponseFuture<S, B, F> {
         Self { state: State::Waiting { wait: Box::new(Wait { verdict, door, inner, request }) } }
     }
 
-    pub(super) fn calling(future: F, until: Option<UntilExpiry>) -> Self {
-        Self { state: State::Calling { future, until } }
+    pub(super) fn calling(future: F, on_answer: OnAnswer) -> Self {
+        Self { state: State::Calling { future, on_answer } }
     }
 }
 
@@ -75,11 +75,8 @@ where
                 StateProjection::Refused { refusal } => {
                     return Poll::Ready(Ok(refusal.to_door_response()));
                 }
-                StateProjection::Calling { future, until } => {
-                    return future.poll(cx).map_ok(|response| match until.take() {
-                        Some(until) => DoorBody::cutting(response, until),
-                        None => response.map(DoorBody::inner),
-                    });
+                StateProjection::Calling { future, on_answer } => {
+                    return future.poll(cx).map_ok(|response| on_answer.apply(response));
                 }
                 StateProjection::Waiting { wait } => ready!(wait.verdict.as_mut().poll(cx)),
             };
@@ -91,14 +88,11 @@ where
             let (mut head, body) = request.into_parts();
             state.set(match verdict {
                 Ok(proof) => {
-                    let until = door.admit(&mut head, door.admission(proof));
+                    let on_answer = door.admit(&mut head, door.admission(proof));
                     let future = inner.call(Request::from_parts(head, body));
-                    State::Calling { future, until }
+                    State::Calling { future, on_answer }
                 }
-                Err(rejection) => {
-                    let style = Some(Arc::clone(&door.style));
-                    State::Refused { refusal: Refusal::new(rejection, &head, style) }
-                }
+                Err(rejection) => State::Refused { refusal: door.refusal(rejection, &head) },
             });
         }
     }

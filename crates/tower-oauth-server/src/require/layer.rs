@@ -7,7 +7,7 @@ use tower_oauth_core::{BuildError, Clock};
 use super::door::Door;
 use super::service::RequireToken;
 use crate::render::{Renderer, Style, is_plain};
-use crate::{Authenticate, RenderRejection, ResourceMetadata};
+use crate::{Authenticate, Dpop, MutualTls, RenderRejection, ResourceMetadata};
 
 /// Lets in only requests with a valid bearer token.
 ///
@@ -159,6 +159,21 @@ impl RequireTokenLayer {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.door.clock = clock;
+        self
+    }
+
+    /// Takes tokens that are bound to a key of the sender's, with the proof of it (RFC 9449); see [`Dpop`]. By default they are refused, and
+    /// `DPoP` is a scheme like any other.
+    #[must_use]
+    pub fn dpop(mut self, dpop: Dpop) -> Self {
+        self.door.sender.dpop = Some(dpop);
+        self
+    }
+
+    /// Takes tokens that are bound to the sender's TLS certificate (RFC 8705 §3); see [`MutualTls`]. By default they are refused.
+    #[must_use]
+    pub fn mutual_tls(mut self, mutual_tls: MutualTls) -> Self {
+        self.door.sender.mutual_tls = Some(mutual_tls);
         self
     }
 

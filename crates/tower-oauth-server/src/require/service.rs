@@ -8,7 +8,6 @@ use tower_service::Service;
 use super::door::{Answer, Door};
 use super::future::ResponseFuture;
 use crate::accessors::inner_accessors;
-use crate::render::Refusal;
 use crate::{Authenticate, DoorBody};
 
 /// Lets in only requests with a valid bearer token. Made by [`RequireTokenLayer`](crate::RequireTokenLayer).
@@ -50,15 +49,14 @@ where
         let (mut head, body) = request.into_parts();
         match self.door.judge(&head) {
             Answer::Now(Ok(admission)) => {
-                let until = self.door.admit(&mut head, admission);
-                ResponseFuture::calling(self.inner.call(Request::from_parts(head, body)), until)
+                let on_answer = self.door.admit(&mut head, admission);
+                ResponseFuture::calling(self.inner.call(Request::from_parts(head, body)), on_answer)
             }
             Answer::Now(Err(rejection)) => {
                 // `poll_ready` may have reserved a place in the inner service. A clone has none: the place is free for a request that
                 // needs it.
                 self.inner = self.inner.clone();
-                let style = Some(Arc::clone(&self.door.style));
-                ResponseFuture::refused(Refusal::new(rejection, &head, style))
+                ResponseFuture::refused(self.door.refusal(rejection, &head))
             }
             Answer::Later(verdict) => {
                 // The service that is ready goes with this request; what stays has to be made ready for the next.

@@ -14,7 +14,6 @@ use http::{Extensions, Request, Response};
 use tower_service::Service;
 
 use crate::Rejection;
-use crate::render::Refusal;
 use crate::require::{Admission, Proof};
 
 pub use claims::RequireClaimsLayer;
@@ -49,8 +48,7 @@ where
             // As in `RequireToken`: the place that `poll_ready` may have reserved is given back.
             *inner = inner.clone();
             let (head, _) = request.into_parts();
-            let style = Admission::style_of(&head.extensions);
-            RuleResponseFuture::refused(Refusal::new(rejection, &head, style))
+            RuleResponseFuture::refused(Admission::refusal(rejection, &head))
         }
     }
 }

@@ -1,0 +1,201 @@
+//! Certificate-bound tokens (RFC 8705 §3): a real authorization server binds the token, a real TLS handshake shows the certificate.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of these tests fail as the tests do"
+)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::ConnectInfo;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use form_urlencoded::byte_serialize;
+use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector, server};
+use tower_oauth::{Jwt, MutualTls, PeerCertificate, RequireTokenLayer};
+use tower_oauth_tests::idp::{Idp, IdpConfig, RegisteredClient, Resource, SigningAlg};
+use tower_oauth_tests::logs::{self, CANARY};
+use tower_oauth_tests::{raw_http, resource};
+
+const ID: &str = "orders";
+const AUDIENCE: &str = "https://inventory.test";
+
+fn secret() -> String {
+    format!("{CANARY}-secret")
+}
+
+fn certificate(name: &str) -> CertifiedKey<KeyPair> {
+    generate_simple_self_signed([name.to_owned()]).unwrap()
+}
+
+fn der(certificate: &CertifiedKey<KeyPair>) -> CertificateDer<'static> {
+    certificate.cert.der().clone()
+}
+
+fn key(certificate: &CertifiedKey<KeyPair>) -> PrivateKeyDer<'static> {
+    PrivateKeyDer::try_from(certificate.signing_key.serialize_der()).unwrap()
+}
+
+fn roots(certificates: &[&CertifiedKey<KeyPair>]) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    certificates.iter().for_each(|certificate| roots.add(der(certificate)).unwrap());
+    roots
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+// === the server ===
+
+/// What the server knows of a connection, for [`ConnectInfo`].
+#[derive(Clone)]
+struct Peer(Option<PeerCertificate>);
+
+/// axum's listener with TLS round its connections.
+struct TlsListener {
+    tcp: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl Listener for TlsListener {
+    type Io = server::TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let Ok((stream, address)) = self.tcp.accept().await else { continue };
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
+
+impl Connected<IncomingStream<'_, TlsListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
+        let certificates = stream.io().get_ref().1.peer_certificates();
+        Self(certificates.and_then(<[_]>::first).map(PeerCertificate::from_der))
+    }
+}
+
+/// Serves behind TLS that asks for a client certificate and can do without.
+async fn serve(
+    idp: &Idp,
+    own: &CertifiedKey<KeyPair>,
+    clients: &[&CertifiedKey<KeyPair>],
+) -> SocketAddr {
+    let tls =
+        MutualTls::new().peer_certificate(|head| head.extensions.get::<ConnectInfo<Peer>>()?.0.0);
+    let jwt = Jwt::issuer(idp.issuer()).audience(AUDIENCE).build().unwrap();
+    let app = resource::routes().layer(RequireTokenLayer::new(jwt).mutual_tls(tls));
+
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(clients).into(), provider())
+        .allow_unauthenticated()
+        .build()
+        .unwrap();
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![der(own)], key(own))
+        .unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = tcp.local_addr().unwrap();
+    let listener = TlsListener { tcp, acceptor: Arc::new(config).into() };
+    let service = app.into_make_service_with_connect_info::<Peer>();
+    // It ends with the test's runtime.
+    drop(tokio::spawn(async move { axum::serve(listener, service).await.unwrap() }));
+    address
+}
+
+// === the client ===
+
+/// `GET /whoami` over a connection of its own: the answer's text.
+async fn whoami(
+    server: SocketAddr,
+    trusted: &CertifiedKey<KeyPair>,
+    shown: Option<&CertifiedKey<KeyPair>>,
+    token: &str,
+    more: &str,
+) -> String {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots(&[trusted]));
+    let config = match shown {
+        Some(own) => config.with_client_auth_cert(vec![der(own)], key(own)).unwrap(),
+        None => config.with_no_client_auth(),
+    };
+    let stream = TcpStream::connect(server).await.unwrap();
+    let name = ServerName::try_from("inventory.test").unwrap();
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    let request = format!(
+        "GET /whoami HTTP/1.1\r\nhost: inventory.test\r\nconnection: close\r\nauthorization: Bearer {token}\r\n{more}\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // A server that ends the connection without TLS's own goodbye has still answered.
+    let _unclean = stream.read_to_end(&mut answer).await;
+    String::from_utf8(answer).unwrap()
+}
+
+/// A token for this client; the proxy in front of the authorization server hands its certificate on.
+async fn token(idp: &Idp, certificate: &CertifiedKey<KeyPair>) -> String {
+    let pem: String = byte_serialize(certificate.cert.pem().as_bytes()).collect();
+    // `+` means a space in forms only.
+    let pem = pem.replace('+', "%20");
+    let basic = format!("Basic {}", STANDARD.encode(format!("{ID}:{}", secret())));
+    let headers = [("authorization", basic.as_str()), ("x-client-certificate", pem.as_str())];
+    let form = [("grant_type", "client_credentials"), ("scope", "inventory.read")];
+    let answer = raw_http::post_form(&idp.url("/token"), &headers, &form).await.unwrap().json();
+    answer["access_token"]
+        .as_str()
+        .unwrap_or_else(|| panic!("no token: {}", answer["error"]))
+        .to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d06_a_certificate_bound_token_comes_in_over_its_own_certificate_only() {
+    logs::print();
+    let client = RegisteredClient::basic(ID, secret()).scope("inventory.read").certificate_bound();
+    let idp = Idp::start(
+        IdpConfig::new()
+            .client(client)
+            .resource(Resource::jwt(AUDIENCE, SigningAlg::Es256).scope("inventory.read")),
+    )
+    .await;
+    let (own, ours, other) =
+        (certificate("inventory.test"), certificate("orders.test"), certificate("payroll.test"));
+    let server = serve(&idp, &own, &[&ours, &other]).await;
+    let token = token(&idp, &ours).await;
+
+    let good = whoami(server, &own, Some(&ours), &token, "").await;
+    assert!(good.starts_with("HTTP/1.1 200 "), "{good}");
+    assert!(good.ends_with("orders may inventory.read"), "{good}");
+
+    // The forged header says what the handshake did not.
+    let forged = format!("client-cert: :{}:\r\n", STANDARD.encode(der(&ours)));
+    for (shown, more) in
+        [(None, ""), (Some(&other), ""), (None, forged.as_str()), (Some(&other), forged.as_str())]
+    {
+        let refused = whoami(server, &own, shown, &token, more).await;
+        assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
+        assert!(refused.contains("error=\"invalid_token\""), "{refused}");
+    }
+}
