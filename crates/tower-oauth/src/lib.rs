@@ -18,8 +18,8 @@ pub use tower_oauth_core::codec;
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use tower_oauth_client::{
     And, AuthMethod, BareForbidden, BareUnauthorized, CaptureBody, ClientError, InjectToken,
-    InjectTokenFuture, InjectTokenLayer, InvalidToken as InvalidTokenPolicy, NoReplay, NoToken, Or,
-    RejectionPolicy, Replay, RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer,
+    InjectTokenFuture, InjectTokenLayer, NoReplay, NoToken, Or,
+    RejectionPolicy, Replay, RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer, StandardPolicy,
     TokenCache, TokenCacheBuilder, TokenVerdict,
 };
 
