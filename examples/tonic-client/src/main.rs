@@ -13,7 +13,6 @@ use inventory_proto::inventory_client::InventoryClient;
 use inventory_proto::{Item, Query, Stock};
 use tonic::Request;
 use tonic::transport::Channel;
-use tower::Layer;
 use tower_oauth::RetryInvalidToken;
 use tower_oauth::prelude::*;
 

@@ -215,8 +215,7 @@ impl TokenCacheBuilder {
             .iter()
             .fold(MetadataCodec::new(), |codec, host| codec.trust_host(host));
         let discovery = Discovery::new(codec, http.clone()).with_deadline(self.deadline);
-        let pick = |metadata: &Metadata| metadata.token_endpoint.clone();
-        Locator::discovered(issuer, discovery, pick, Arc::clone(&self.clock))
+        Locator::discovered(issuer, discovery, Metadata::token_endpoint, Arc::clone(&self.clock))
     }
 
     fn edge(&self, locator: Locator, http: HttpClient) -> Result<TokenEdge, BuildError> {
