@@ -64,7 +64,7 @@ pub use capture::CaptureBody;
 pub use error::{ClientError, NoToken};
 pub use inject::{InjectToken, InjectTokenFuture, InjectTokenLayer};
 pub use policy::{
-    And, BareForbidden, BareUnauthorized, InvalidToken, Or, RejectionPolicy, TokenVerdict,
+    And, BareForbidden, BareUnauthorized, Or, RejectionPolicy, StandardPolicy, TokenVerdict,
 };
 pub use retry::{
     NoReplay, Replay, RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer,

@@ -24,10 +24,10 @@ pub enum TokenVerdict {
 /// [`and`](Self::and) compose.
 ///
 /// ```
-/// use tower_oauth_client::{BareForbidden, InvalidToken, RejectionPolicy, TokenVerdict};
+/// use tower_oauth_client::{BareForbidden, StandardPolicy, RejectionPolicy, TokenVerdict};
 ///
 /// // A gateway that says 403 to a token it does not know any more.
-/// let policy = InvalidToken.or(BareForbidden);
+/// let policy = StandardPolicy.or(BareForbidden);
 /// let (head, ()) = http::Response::builder().status(403).body(())?.into_parts();
 /// assert_eq!(policy.judge(&head), TokenVerdict::Rejected);
 /// # Ok::<_, http::Error>(())
@@ -65,21 +65,21 @@ where
 /// The default: the answer names the token in the words of the standards.
 ///
 /// * 401 with a `Bearer` challenge whose `error` is `invalid_token` (RFC 6750 §3.1) is rejected;
-/// * an HTTP 200 that is a gRPC answer with `grpc-status: 16` in its *headers* is rejected, unless a
-///   challenge beside it names another error;
+/// * an HTTP 200 (or 401) that is a gRPC answer with `grpc-status: 16` in its *headers* is rejected,
+///   unless a challenge beside it names another error;
 /// * 2xx (gRPC: without a status in the headers, or with 0) is accepted;
 /// * all else is silent: a bare 401, 403, 407, `insufficient_scope`,
 ///   `insufficient_user_authentication` (RFC 9470), `use_dpop_nonce`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct InvalidToken;
+pub struct StandardPolicy;
 
-impl RejectionPolicy for InvalidToken {
+impl RejectionPolicy for StandardPolicy {
     fn judge(&self, head: &Parts) -> TokenVerdict {
         match head.status {
             StatusCode::UNAUTHORIZED if bearer_error(head).as_deref() == Some("invalid_token") => {
                 TokenVerdict::Rejected
             }
-            StatusCode::OK if is_grpc(head) => judge_grpc(head),
+            StatusCode::OK | StatusCode::UNAUTHORIZED if is_grpc(head) => judge_grpc(head),
             status if status.is_success() => TokenVerdict::Accepted,
             _ => TokenVerdict::Silent,
         }
@@ -167,12 +167,12 @@ fn is_grpc(head: &Parts) -> bool {
 /// gRPC puts the status of an answer without messages into its headers ("trailers-only").
 fn judge_grpc(head: &Parts) -> TokenVerdict {
     match head.headers.get("grpc-status").map(http::HeaderValue::as_bytes) {
-        None | Some(b"0") => TokenVerdict::Accepted,
+        None | Some(b"0") if head.status.is_success() => TokenVerdict::Accepted,
         Some(b"16") => match bearer_error(head).as_deref() {
             None | Some("invalid_token") => TokenVerdict::Rejected,
             Some(_) => TokenVerdict::Silent,
         },
-        Some(_) => TokenVerdict::Silent,
+        _ => TokenVerdict::Silent,
     }
 }
 
@@ -231,6 +231,8 @@ mod tests {
                 &[GRPC, ("grpc-status", "16"), (WWW, r#"Bearer error="invalid_request""#)],
                 Silent,
             ),
+            ("grpc 16 with 401", 401, &[GRPC, ("grpc-status", "16")], Rejected),
+            ("a proxy's 401 to grpc", 401, &[GRPC], Silent),
             ("grpc 7", 200, &[GRPC, ("grpc-status", "7")], Silent),
             ("grpc 0", 200, &[GRPC, ("grpc-status", "0")], Accepted),
             ("grpc stream", 200, &[GRPC], Accepted),
@@ -241,7 +243,7 @@ mod tests {
             ("server error", 500, &[], Silent),
         ];
         for (name, status, headers, expected) in cases {
-            assert_eq!(InvalidToken.judge(&head(*status, headers)), *expected, "{name}");
+            assert_eq!(StandardPolicy.judge(&head(*status, headers)), *expected, "{name}");
         }
     }
 

@@ -15,7 +15,8 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 /// 2. `fetch(Need::Unlike(id))` never answers with the token `id`. If a newer one is already there
 ///    it comes at once, without a call: a late rejection of an old token must not kill the new one.
 /// 3. Every fetch joins the exchange that is in the air; the exchange survives callers that go away.
-/// 4. A source that wraps another hands its tokens on as they are: a token keeps its [`TokenId`].
+/// 4. A source that wraps another hands its tokens on as they are, and forwards
+///    [`recognise`](Self::recognise): a token keeps its [`TokenId`] and is known by every layer.
 ///
 /// Only a cache or a fixed token is a source. Fallback chains, stores and grants belong below the
 /// one cache: two caches in a row would go on handing out the dead token of the inner one.
@@ -29,10 +30,9 @@ pub trait TokenSource: Send + Sync + 'static {
     /// The token of this source that has this `Authorization` value, if it is one of the last few.
     ///
     /// It lets two layers over the same source agree: what the outer one has stamped the inner one
-    /// does not take for the caller's own header.
-    fn recognise(&self, authorization: &HeaderValue) -> Option<Token> {
-        self.peek().filter(|token| token.header() == authorization)
-    }
+    /// does not take for the caller's own header, also where the token was replaced in between. A
+    /// source that wraps another asks that one; a fixed token compares itself.
+    fn recognise(&self, authorization: &HeaderValue) -> Option<Token>;
 }
 
 /// Which token a caller of [`TokenSource::fetch`] needs.
@@ -71,5 +71,9 @@ impl TokenSource for Token {
             Need::Any | Need::Unlike(_) => Ok(self.clone()),
         };
         Box::pin(std::future::ready(answer))
+    }
+
+    fn recognise(&self, authorization: &HeaderValue) -> Option<Token> {
+        (self.header() == authorization).then(|| self.clone())
     }
 }

@@ -21,14 +21,28 @@ use crate::BuildError;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EndpointUri(Uri);
 
+/// Names of query parameters that would carry a secret into logs and histories.
+const SECRETS: [&str; 7] = [
+    "access_token",
+    "assertion",
+    "client_assertion",
+    "client_secret",
+    "password",
+    "refresh_token",
+    "token",
+];
+
 impl EndpointUri {
     /// Parses and checks.
     ///
     /// # Errors
     /// The text is no absolute URI, has a fragment or user info, or is plain `http` to another
-    /// machine. The error shows the text; a secret has no place in a URI.
+    /// machine, or names a secret in its query. The error shows the text without user info and query.
     pub fn parse(text: &str) -> Result<Self, BuildError> {
-        let refuse = |why| Err(BuildError::new("uri", text, why));
+        // Neither what stands before an `@` nor a query is shown: either may be a secret.
+        let shown = text.split('?').next().unwrap_or_default();
+        let shown = shown.rsplit('@').next().unwrap_or_default();
+        let refuse = |why| Err(BuildError::new("uri", shown, why));
         if text.contains('#') {
             return refuse("must not have a fragment");
         }
@@ -40,6 +54,11 @@ impl EndpointUri {
         };
         if authority.as_str().contains('@') {
             return refuse("must not have user info");
+        }
+        let query = uri.query().unwrap_or_default();
+        let mut names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+        if names.any(|name| SECRETS.iter().any(|secret| name.eq_ignore_ascii_case(secret))) {
+            return refuse("must not carry a secret in its query (RFC 9700 §4.3.2)");
         }
         if authority.host().is_empty() {
             return refuse("has no host");
@@ -90,8 +109,8 @@ impl Issuer {
     /// As [`EndpointUri::parse`]; also if there is a query.
     pub fn parse(text: &str) -> Result<Self, BuildError> {
         EndpointUri::parse(text).map_err(|error| error.with_option("issuer"))?;
-        if text.contains('?') {
-            return Err(BuildError::new("issuer", text, "must not have a query (RFC 8414 §2)"));
+        if let Some((shown, _)) = text.split_once('?') {
+            return Err(BuildError::new("issuer", shown, "must not have a query (RFC 8414 §2)"));
         }
         Ok(Self(Arc::from(text)))
     }
@@ -217,8 +236,23 @@ mod tests {
     }
 
     #[test]
+    fn l01_a_refused_uri_shows_no_secret() {
+        for text in [
+            "https://me:CANARY@idp.example/token",
+            "https://idp.example/token?client_secret=CANARY",
+            "https://idp.example/token?Access%5FToken=CANARY",
+            "http://idp.example/token?x=CANARY",
+            "CANARY@",
+        ] {
+            let error = EndpointUri::parse(text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("CANARY"), "{error}");
+        }
+        assert!(EndpointUri::parse("https://idp.example/token?tenant=a").is_ok());
+    }
+
+    #[test]
     fn an_issuer_has_no_query() {
         let error = Issuer::parse("https://a.example/?x=1").unwrap_err();
-        assert!(error.to_string().starts_with("issuer `https://a.example/?x=1`: "), "{error}");
+        assert!(error.to_string().starts_with("issuer `https://a.example/`: "), "{error}");
     }
 }

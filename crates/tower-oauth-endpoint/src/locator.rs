@@ -33,7 +33,7 @@ enum Place {
 struct Discovered {
     issuer: Issuer,
     discovery: Discovery<HttpClient>,
-    pick: fn(&Metadata) -> Option<EndpointUri>,
+    pick: fn(&Metadata) -> Result<EndpointUri, Error>,
     clock: Arc<dyn Clock>,
     found: Mutex<Option<Found>>,
 }
@@ -56,7 +56,7 @@ impl Locator {
     pub fn discovered(
         issuer: Issuer,
         discovery: Discovery<HttpClient>,
-        pick: fn(&Metadata) -> Option<EndpointUri>,
+        pick: fn(&Metadata) -> Result<EndpointUri, Error>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let found = Mutex::new(None);
@@ -113,8 +113,7 @@ impl Discovered {
         }
         poll_fn(|cx| discovery.poll_ready(cx)).await?;
         let metadata = discovery.call(self.issuer.clone()).await?;
-        let uri = (self.pick)(&metadata)
-            .ok_or(ErrorKind::Configuration("the metadata do not name the endpoint"))?;
+        let uri = (self.pick)(&metadata)?;
         // Stored before the endpoint is called, so that a slow issuer gets further each time.
         *self.found() = Some(Found { uri: uri.clone(), at: self.clock.now() });
         Ok(uri)

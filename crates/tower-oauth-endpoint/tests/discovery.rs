@@ -72,8 +72,8 @@ async fn k04_each_form_is_found_and_they_are_asked_in_order() {
         let (answer, asked) =
             discover(MetadataCodec::new(), &[(form, Says::Metadata(ISSUER))]).await;
         let metadata = answer.unwrap();
-        assert_eq!(metadata.issuer.as_str(), ISSUER);
-        assert_eq!(metadata.token_endpoint.unwrap().to_string(), "https://idp.example/t");
+        assert_eq!(metadata.issuer().as_str(), ISSUER);
+        assert_eq!(metadata.token_endpoint().unwrap().to_string(), "https://idp.example/t");
         assert_eq!(asked, forms[..=index]);
     }
 }
@@ -143,7 +143,7 @@ async fn a_foreign_host_is_trusted_where_the_codec_says_so() {
         r#"{"issuer":"https://idp.example/realms/shop","token_endpoint":"https://keys.example/t"}"#;
     let codec = MetadataCodec::new().trust_host("keys.example");
     let (answer, _) = discover(codec, &[(APPENDED, Says::Raw(body))]).await;
-    assert_eq!(answer.unwrap().token_endpoint.unwrap().host(), "keys.example");
+    assert_eq!(answer.unwrap().token_endpoint().unwrap().host(), "keys.example");
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,7 +163,7 @@ async fn t01_the_deadline_is_that_of_one_address() {
     }
     issuer.heal(Of::Discovery);
     let found = Discovery::new(MetadataCodec::new(), issuer.service()).oneshot(name).await.unwrap();
-    assert_eq!(found.token_endpoint.unwrap().to_string(), issuer.url(Of::Token));
+    assert_eq!(found.token_endpoint().unwrap().to_string(), issuer.url(Of::Token));
 }
 
 /// Is never ready.
@@ -200,6 +200,6 @@ async fn discovery_keeps_towers_contract() {
     let name = Issuer::parse(ISSUER).unwrap();
     let search = discovery.ready().await.unwrap().call(name);
     drop(discovery);
-    assert_eq!(search.await.unwrap().issuer.as_str(), ISSUER);
+    assert_eq!(search.await.unwrap().issuer().as_str(), ISSUER);
     assert_eq!(issuer.calls(Of::Discovery), 3);
 }

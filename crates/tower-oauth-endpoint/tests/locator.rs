@@ -26,7 +26,7 @@ impl World {
         let clock = ManualClock::new();
         let discovery = Discovery::new(MetadataCodec::new(), HttpClient::new(issuer.service()));
         let id = Issuer::parse(&issuer.issuer()).unwrap();
-        let pick = |metadata: &Metadata| metadata.jwks_uri.clone();
+        let pick = Metadata::jwks_uri;
         let locator = Locator::discovered(id, discovery, pick, Arc::new(clock.clone()));
         Self { issuer, clock, locator, called: Arc::default() }
     }

@@ -18,14 +18,22 @@ pub use tower_oauth_core::codec;
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use tower_oauth_client::{
     And, AuthMethod, BareForbidden, BareUnauthorized, CaptureBody, ClientError, InjectToken,
-    InjectTokenFuture, InjectTokenLayer, InvalidToken as InvalidTokenPolicy, NoReplay, NoToken, Or,
-    RejectionPolicy, Replay, RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer,
-    TokenCache, TokenCacheBuilder, TokenVerdict,
+    InjectTokenFuture, InjectTokenLayer, NoReplay, NoToken, Or, RejectionPolicy, Replay,
+    RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer, StandardPolicy, TokenCache,
+    TokenCacheBuilder, TokenVerdict,
 };
 
+#[cfg(all(feature = "server", feature = "axum"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "server", feature = "axum"))))]
+pub use tower_oauth_server::NotAuthenticated;
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
-pub use tower_oauth_server::*;
+pub use tower_oauth_server::{
+    Algorithm, Authenticate, Authenticated, Caller, DoorBody, InvalidToken, Jwks, JwksBuilder,
+    JwksHealth, Jwt, JwtBuilder, JwtIssuer, KeySet, MalformedRequest, Presented, Principal,
+    Rejection, RequireScope, RequireScopeLayer, RequireToken, RequireTokenLayer, SkippedKey,
+    StandardClaims, Verdict,
+};
 
 /// JWS, JWK and claims, as the server door uses them.
 #[cfg(feature = "server")]
@@ -38,6 +46,8 @@ pub use tower_oauth_jose as jose;
 /// use tower_oauth::prelude::*;
 /// ```
 pub mod prelude {
+    /// Tower's own, for `some_layer.layer(some_service)`.
+    pub use tower_layer::Layer;
     pub use tower_oauth_core::{Secret, TokenSource};
 
     #[cfg(feature = "client")]

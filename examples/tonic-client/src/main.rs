@@ -13,7 +13,6 @@ use inventory_proto::inventory_client::InventoryClient;
 use inventory_proto::{Item, Query, Stock};
 use tonic::Request;
 use tonic::transport::Channel;
-use tower::Layer;
 use tower_oauth::RetryInvalidToken;
 use tower_oauth::prelude::*;
 
@@ -40,7 +39,8 @@ async fn all_four_kinds(inventory: &mut Inventory) -> Result<(), Box<dyn std::er
     let sum = inventory.receive(tokio_stream::iter(delivery)).await?.into_inner();
     show("received", sum.quantity);
 
-    // Unary. The deadline covers a new token too, should one be needed.
+    // Unary. This deadline is tonic's, for each attempt; a timeout round the door would cover the
+    // exchange for a new token too.
     let mut request = Request::new(Item { sku: "bolt-m8".into() });
     request.set_timeout(Duration::from_secs(5));
     show("bolts", inventory.count(request).await?.into_inner().quantity);

@@ -22,6 +22,10 @@ struct Reel {
     recorded: usize,
     cap: usize,
     stage: Stage,
+    /// The source told its exact length at the start.
+    announced: bool,
+    /// The source has said that there is no more. Some bodies panic when they are asked again.
+    ended: bool,
     /// Who waits for the source on behalf of the first playback.
     waker: Option<Waker>,
 }
@@ -80,12 +84,15 @@ impl Tape {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
+        let announced = source.size_hint().exact().is_some();
         Self(Arc::new(Mutex::new(Reel {
             source: Box::new(source),
+            announced,
             frames: VecDeque::new(),
             recorded: 0,
             cap,
             stage: Stage::Recording,
+            ended: false,
             waker: None,
         })))
     }
@@ -127,11 +134,38 @@ impl Tape {
 // === impl Reel ===
 
 impl Reel {
+    /// The source, which is not asked again after its end.
+    fn poll_source(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let polled = self.source.poll_frame(cx);
+        self.ended = matches!(polled, Poll::Ready(None | Some(Err(_))));
+        polled
+    }
+
+    /// A replay announces a length where the first playback did, and only there: one that was sent
+    /// in chunks may have trailers, which a length would cut off.
+    fn rest(&self) -> SizeHint {
+        match self.ended {
+            false => self.source.size_hint(),
+            true if self.announced => SizeHint::with_exact(0),
+            true => SizeHint::default(),
+        }
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.ended || self.source.is_end_stream()
+    }
+
     fn poll_recording(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = self.source.poll_frame(cx);
+        let polled = self.poll_source(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => self.keep(frame),
             Poll::Ready(Some(Err(_))) => self.spoil(),
@@ -191,7 +225,7 @@ impl Body for Playback {
         match reel.frames.pop_front() {
             Some(Recorded::Data(data)) => Poll::Ready(Some(Ok(Frame::data(data)))),
             Some(Recorded::Trailers(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-            None => reel.source.poll_frame(cx),
+            None => reel.poll_source(cx),
         }
     }
 
@@ -200,12 +234,12 @@ impl Body for Playback {
         if self.is_superseded(&reel) {
             return false;
         }
-        (!self.replay || reel.frames.is_empty()) && reel.source.is_end_stream()
+        (!self.replay || reel.frames.is_empty()) && reel.is_at_end()
     }
 
     fn size_hint(&self) -> SizeHint {
         let reel = self.tape.reel();
-        let mut hint = reel.source.size_hint();
+        let mut hint = reel.rest();
         if !self.replay {
             return hint;
         }

@@ -6,17 +6,17 @@ use tower_layer::Layer;
 use tower_oauth_core::TokenSource;
 
 use super::{NoReplay, Replay, RetryInvalidToken, Shared};
-use crate::{InvalidToken, RejectionPolicy};
+use crate::{RejectionPolicy, StandardPolicy};
 
 /// Stamps the token of a source on each request; where the answer says that the token is dead, gets
 /// another one and sends the request once more. The caller sees the second answer only.
 ///
-/// 1. One replay at most. The first answer goes back untouched where the body cannot be sent again,
+/// 1. One replay at most (of two such layers in a row, one each). The first answer goes back untouched where the body cannot be sent again,
 ///    where no other token is to be had, or where the source has none but the same.
 /// 2. The token is replaced first and the body rewound second: the next call has the new token even
 ///    where this one cannot be replayed.
 /// 3. The caller's own `Authorization` wins, and answers to it are not judged.
-/// 4. What counts as dead is a [`RejectionPolicy`]; the default is [`InvalidToken`].
+/// 4. What counts as dead is a [`RejectionPolicy`]; the default is [`StandardPolicy`].
 /// 5. A body is recorded up to 64 KiB ([`with_max_recorded`](Self::with_max_recorded)). An upload that
 ///    has sent more than that before the resource refused it gets that refusal back.
 ///
@@ -26,10 +26,10 @@ use crate::{InvalidToken, RejectionPolicy};
 /// use bytes::Bytes;
 /// use http_body_util::Full;
 /// use tower::Layer;
-/// use tower_oauth_client::{BareForbidden, InvalidToken, RejectionPolicy, RetryInvalidTokenLayer, Token};
+/// use tower_oauth_client::{BareForbidden, StandardPolicy, RejectionPolicy, RetryInvalidTokenLayer, Token};
 ///
 /// let layer = RetryInvalidTokenLayer::new(Token::bearer("fixed")?)
-///     .with_policy(InvalidToken.or(BareForbidden))
+///     .with_policy(StandardPolicy.or(BareForbidden))
 ///     .with_max_recorded(1024 * 1024);
 /// # let inner = tower::service_fn(|_: http::Request<Full<Bytes>>| async {
 /// #     Ok::<_, std::io::Error>(http::Response::new(()))
@@ -53,7 +53,7 @@ impl RetryInvalidTokenLayer {
         Self {
             shared: Shared {
                 source: Arc::new(source),
-                policy: Arc::new(InvalidToken),
+                policy: Arc::new(StandardPolicy),
                 max_recorded: Self::DEFAULT_MAX_RECORDED,
             },
             mode: PhantomData,
@@ -76,7 +76,7 @@ impl RetryInvalidTokenLayer {
 }
 
 impl<M> RetryInvalidTokenLayer<M> {
-    /// Sets what counts as dead, in place of [`InvalidToken`]; extend it with
+    /// Sets what counts as dead, in place of [`StandardPolicy`]; extend it with
     /// [`RejectionPolicy::or`].
     #[must_use]
     pub fn with_policy(mut self, policy: impl RejectionPolicy) -> Self {

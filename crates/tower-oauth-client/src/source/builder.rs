@@ -144,7 +144,7 @@ impl TokenCacheBuilder {
         self
     }
 
-    /// The total time of one call to the authorization server; 5 seconds by default.
+    /// The total time of one try for a token, discovery included; 5 seconds by default.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
@@ -175,7 +175,10 @@ impl TokenCacheBuilder {
                 let why = "is not set: use issuer(..), token_endpoint(..) or token_service(..)";
                 return Err(BuildError::new("issuer", "", why));
             }
-            Some(Place::Service(service)) => service.clone(),
+            Some(Place::Service(service)) => {
+                self.refuse_beside_a_service()?;
+                service.clone()
+            }
             Some(Place::Endpoint(uri)) => {
                 let uri =
                     EndpointUri::parse(uri).map_err(|error| error.with_option("token_endpoint"))?;
@@ -188,7 +191,22 @@ impl TokenCacheBuilder {
                 TokenService::new(self.edge(locator, http)?)
             }
         };
-        Ok(TokenCache::new(service, request, clock))
+        Ok(TokenCache::new(service, request, clock, self.deadline))
+    }
+
+    /// What would be set in vain is a mistake that nobody would notice.
+    fn refuse_beside_a_service(&self) -> Result<(), BuildError> {
+        let why = "is of no use beside token_service(..), which has its own";
+        if let Some((id, _)) = &self.client {
+            return Err(BuildError::new("client_credentials", id, why));
+        }
+        if let Some(host) = self.trusted_hosts.first() {
+            return Err(BuildError::new("trust_host", host, why));
+        }
+        if self.http.is_some() {
+            return Err(BuildError::new("http_client", "", why));
+        }
+        Ok(())
     }
 
     fn discovered(&self, issuer: Issuer, http: &HttpClient) -> Locator {
@@ -197,8 +215,7 @@ impl TokenCacheBuilder {
             .iter()
             .fold(MetadataCodec::new(), |codec, host| codec.trust_host(host));
         let discovery = Discovery::new(codec, http.clone()).with_deadline(self.deadline);
-        let pick = |metadata: &Metadata| metadata.token_endpoint.clone();
-        Locator::discovered(issuer, discovery, pick, Arc::clone(&self.clock))
+        Locator::discovered(issuer, discovery, Metadata::token_endpoint, Arc::clone(&self.clock))
     }
 
     fn edge(&self, locator: Locator, http: HttpClient) -> Result<TokenEdge, BuildError> {

@@ -24,12 +24,14 @@ use super::state::{Decision, State};
 ///   once, up to 32 times in four minutes; one that is rejected at first sight, or beyond that, spends a budget
 ///   (1 s, doubling to 60 s, with jitter).
 /// * **The exchange is detached**: callers that go away lose only their own wait.
-/// * **A failed exchange** is tried up to five times within two seconds where the trouble may pass;
+/// * **A failed exchange** is tried up to four times within two seconds where the trouble may pass;
 ///   then everybody who waits is told, and the same answer is given until the back-off (250 ms doubling to 30 s; refusals in
 ///   OAuth's own words 500 ms to 5 min; `Retry-After` up to 5 min) is over.
 ///
 /// Cloning is a reference count; clones share everything. Exchanges run on the Tokio runtime of
-/// the caller that starts them.
+/// the caller that starts them, with its timers. A runtime that ends is noticed, and the next caller leads; one that
+/// lives and is not driven (a current-thread runtime outside of `block_on`) holds the exchange up for everybody, so
+/// share a cache between runtimes only if the one that may lead keeps running.
 ///
 /// ```
 /// use tower_oauth_client::TokenCache;
@@ -73,13 +75,21 @@ impl TokenCache {
         TokenCacheBuilder::new()
     }
 
-    pub(super) fn new(service: TokenService, request: TokenRequest, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        service: TokenService,
+        request: TokenRequest,
+        clock: Arc<dyn Clock>,
+        deadline: std::time::Duration,
+    ) -> Self {
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::default(),
             changing: Mutex::new(()),
             clock: Arc::clone(&clock),
         });
-        let renew = Renew { exchange: Exchange::new(service, clock), shared: Arc::clone(&shared) };
+        let renew = Renew {
+            exchange: Exchange::new(service, clock, deadline),
+            shared: Arc::clone(&shared),
+        };
         let stored = Arc::clone(&shared);
         // One token, one key.
         let key: fn(&TokenRequest) = |_| ();

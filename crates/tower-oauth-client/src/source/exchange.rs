@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tower_oauth_core::codec::{TokenRequest, TokenResponse};
-use tower_oauth_core::{Clock, Error};
+use tower_oauth_core::{Clock, Error, ErrorKind};
 use tower_oauth_endpoint::SharedService;
 
 use super::schedule::back_off;
@@ -19,6 +19,8 @@ pub(super) type TokenService = SharedService<TokenRequest, TokenResponse, Error>
 pub(super) struct Exchange {
     service: TokenService,
     clock: Arc<dyn Clock>,
+    /// Of each try, whatever it has to do: discovery, a store, another grant.
+    deadline: Duration,
 }
 
 const TRIES: u32 = 4;
@@ -27,8 +29,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 
 impl Exchange {
-    pub(super) fn new(service: TokenService, clock: Arc<dyn Clock>) -> Self {
-        Self { service, clock }
+    pub(super) fn new(service: TokenService, clock: Arc<dyn Clock>, deadline: Duration) -> Self {
+        Self { service, clock, deadline }
     }
 
     /// With all its tries; or with one, where the last exchange has failed and this is a probe.
@@ -41,9 +43,11 @@ impl Exchange {
         let started = self.clock.now();
         let mut tried = 0;
         loop {
-            let error = match self.service.send(request.clone()).await {
-                Ok(response) => return Ok(response),
-                Err(error) => error,
+            let answer = tokio::time::timeout(self.deadline, self.service.send(request.clone()));
+            let error = match answer.await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(error)) => error,
+                Err(_) => ErrorKind::Timeout.into(),
             };
             let pause = back_off(PAUSE, LONGEST_PAUSE, tried, fastrand::f64())
                 .max(error.retry_after().unwrap_or_default());

@@ -106,12 +106,14 @@ impl State {
                 Decision::Take(token)
             }
             (Need::Any, Some(token)) if self.withheld != Some(token.id()) => Decision::Take(token),
-            (Need::Unlike(refused), Some(token))
-                if token.id() == refused && self.withheld.is_none() =>
-            {
-                self.replace(&token, now, random)
-            }
-            _ => self.join(now),
+            (Need::Unlike(refused), _) => match self.current().cloned() {
+                // Whether or not it may still be sent: a refusal is paid for.
+                Some(token) if token.id() == refused && self.withheld.is_none() => {
+                    self.replace(&token, now, random)
+                }
+                _ => self.join(now),
+            },
+            (Need::Any, _) => self.join(now),
         }
     }
 

@@ -298,8 +298,8 @@ fn t14_the_refresh_comes_ahead_and_the_stop_is_hard() {
             let got = lab.ask(Need::Any);
             assert_eq!(got, if there { Got::Take(token.id()) } else { Got::Join }, "{ms}");
         }
-        assert_eq!(lab.refuse(&token), Got::Join, "refused and over: no budget is spent");
-        assert_eq!(lab.state.withheld(), None);
+        assert_eq!(lab.refuse(&token), Got::Join, "refused and over");
+        assert_eq!(lab.state.withheld(), Some(token.id()));
     }
 }
 
@@ -350,4 +350,18 @@ fn a_token_that_came_again_is_remembered_once_with_its_new_life() {
     assert_eq!(lab.state.recent.len(), 1);
     assert_eq!(lab.at(3_590_500).peek(), Some(token.id()), "the life is the new one");
     assert!(lab.state.current().unwrap().was_accepted());
+}
+
+#[test]
+fn a_refused_token_that_must_not_be_sent_again_anyway_spends_the_budget_too() {
+    let (mut lab, _) = Lab::with_token(false);
+    let mut token = lab.land("t", 0);
+    let mut exchanges = 0;
+    for ms in (0..10_000).step_by(100) {
+        if lab.at(ms).refuse(&token) == Got::Join {
+            exchanges += 1;
+            token = lab.land(&format!("t{ms}"), 0);
+        }
+    }
+    assert!((2..=5).contains(&exchanges), "{exchanges}");
 }

@@ -285,3 +285,40 @@ async fn a_replay_is_the_same_request() {
     };
     assert_eq!(without_token(first), without_token(second));
 }
+
+/// Some bodies panic when they are asked again after their end: streams made by `unfold`, for one.
+struct OnceOnly {
+    frames: Frames,
+    ended: bool,
+}
+
+impl Body for OnceOnly {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        assert!(!self.ended, "polled after its end");
+        let frame = self.frames.pop_front();
+        self.ended = frame.is_none();
+        Poll::Ready(frame)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_is_not_polled_after_its_end() {
+    let mint = Mint::new();
+    let resource = service_fn(|request: Request<UnsyncBoxBody<Bytes, BoxError>>| async move {
+        let is_first = authorization(request.headers()) == Some("Bearer t1");
+        let body = request.into_body().collect().await?.to_bytes();
+        assert_eq!(body, "ab");
+        Ok::<_, BoxError>(if is_first { invalid_token() } else { ok() })
+    });
+    let service = RetryInvalidTokenLayer::new(mint.cache()).layer(resource);
+    let frames = ["a", "b"].map(|data| Ok(Frame::data(Bytes::from(data)))).into();
+    let body = OnceOnly { frames, ended: false }.map_err(Into::into).boxed_unsync();
+    let answer = service.oneshot(Request::new(body)).await.unwrap();
+    assert_eq!(answer.status(), 200);
+}

@@ -30,7 +30,7 @@ fn a_setting_that_cannot_work_is_named_by_build() {
         ("issuer `http://idp.example`: must be https", base().issuer("http://idp.example").build()),
         ("issuer `idp`: is not an absolute URI", base().issuer("idp").build()),
         (
-            "issuer `https://idp.example/?a=b`: must not have a query",
+            "issuer `https://idp.example/`: must not have a query",
             base().issuer("https://idp.example/?a=b").build(),
         ),
         (
@@ -48,6 +48,10 @@ fn a_setting_that_cannot_work_is_named_by_build() {
         (
             "client_credentials ``: the client id is empty",
             there().client_credentials("", SECRET).build(),
+        ),
+        (
+            "token_endpoint `https://idp.example/t`: must not carry a secret in its query",
+            base().token_endpoint("https://idp.example/t?token=s3cret").build(),
         ),
         ("scope `a b`: is not one scope token", there().scope("a b").build()),
         ("scope ``: is not one scope token", there().scopes(["a", ""]).build()),

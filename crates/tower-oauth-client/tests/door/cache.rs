@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use http::HeaderValue;
+use std::time::Duration;
 use tokio::task::JoinSet;
 use tower_oauth_client::{Error, ErrorKind, Need, Token, TokenCache, TokenSource};
 use tower_oauth_core::BoxFuture;
 
-use crate::rig::{Mint, ms, sleep_ms};
+use crate::rig::{Mint, TokioClock, ms, sleep_ms};
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_cold_callers_make_one_exchange() {
@@ -100,6 +101,20 @@ async fn a_refused_token_is_named_to_the_token_service() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn r04_a_server_that_gives_the_refused_token_again_is_asked_once() {
+    let mint = Mint::new();
+    for _ in 0..9 {
+        mint.then_token("same");
+    }
+    let tokens = mint.cache();
+    let token = tokens.fetch(Need::Any).await.unwrap();
+    token.mark_accepted();
+    let told = tokens.fetch(Need::Unlike(token.id())).await.unwrap_err();
+    assert_eq!((told.kind(), mint.exchanges()), (ErrorKind::NotRenewable, 2));
+    assert_eq!(tokens.peek().unwrap().id(), token.id(), "what there is goes on being used");
+}
+
+#[tokio::test(start_paused = true)]
 async fn r03_a_hundred_late_refusals_cost_nothing() {
     let mint = Mint::new();
     let tokens = mint.cache();
@@ -176,6 +191,10 @@ impl TokenSource for Counting {
     fn fetch(&self, need: Need) -> BoxFuture<Result<Token, Error>> {
         self.tokens.fetch(need)
     }
+
+    fn recognise(&self, authorization: &HeaderValue) -> Option<Token> {
+        self.tokens.recognise(authorization)
+    }
 }
 
 /// The first source that has something.
@@ -194,6 +213,10 @@ impl TokenSource for Either {
                 token => token,
             }
         })
+    }
+
+    fn recognise(&self, authorization: &HeaderValue) -> Option<Token> {
+        self.0.recognise(authorization).or_else(|| self.1.recognise(authorization))
     }
 }
 
@@ -229,4 +252,20 @@ async fn a_fallback_takes_over_where_the_cache_has_nothing() {
     assert_eq!(either.fetch(Need::Any).await.unwrap().id(), fallback.id());
     let refused = either.fetch(Need::Unlike(fallback.id())).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::NotRenewable, "a fixed token cannot be replaced");
+}
+
+/// A service of the user's own, which has no deadline of its own.
+#[tokio::test(start_paused = true)]
+async fn an_exchange_that_never_ends_is_a_timeout_and_blocks_nobody() {
+    let hangs = tower::service_fn(|_| std::future::pending::<Result<_, Error>>());
+    let tokens = TokenCache::builder()
+        .token_service(hangs)
+        .deadline(Duration::from_secs(3))
+        .clock(TokioClock::new())
+        .build()
+        .unwrap();
+    for _ in 0..3 {
+        let answer = tokio::time::timeout(Duration::from_secs(20), tokens.fetch(Need::Any)).await;
+        assert_eq!(answer.expect("it hangs").unwrap_err().kind(), ErrorKind::Timeout);
+    }
 }

@@ -11,8 +11,8 @@ use http::{HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_oauth_client::{
-    BareUnauthorized, ClientError, ErrorKind, InjectToken, InjectTokenLayer, InvalidToken, Need,
-    RejectionPolicy, RetryInvalidToken, RetryInvalidTokenLayer, Token, TokenSource,
+    BareUnauthorized, ClientError, ErrorKind, InjectToken, InjectTokenLayer, Need, RejectionPolicy,
+    RetryInvalidToken, RetryInvalidTokenLayer, StandardPolicy, Token, TokenSource,
 };
 
 use crate::rig::{Mint, Strict, invalid_token, ms, readied, request};
@@ -46,9 +46,9 @@ async fn every_constructor_makes_a_layer_that_stamps() {
         RetryInvalidTokenLayer::new(shared).clone().layer(strict()),
         RetryInvalidToken::new(strict(), fixed()),
         retry().with_max_recorded(0).layer(strict()),
-        retry().with_policy(InvalidToken.or(BareUnauthorized)).layer(strict()),
+        retry().with_policy(StandardPolicy.or(BareUnauthorized)).layer(strict()),
         retry().without_replay().layer(strict()),
-        retry().without_replay().with_policy(InvalidToken).clone().layer(strict()),
+        retry().without_replay().with_policy(StandardPolicy).clone().layer(strict()),
         ServiceBuilder::new().layer(retry()).service(strict()),
     ];
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_oauth_client::{
-    BareForbidden, BareUnauthorized, InvalidToken, Need, RejectionPolicy, RetryInvalidTokenLayer,
-    TokenSource, TokenVerdict,
+    BareForbidden, BareUnauthorized, BoxFuture, Error, Need, RejectionPolicy,
+    RetryInvalidTokenLayer, StandardPolicy, Token, TokenSource, TokenVerdict,
 };
 
 use crate::rig::{Mint, Strict, authorization, ms, request, sleep_ms};
@@ -55,7 +55,7 @@ async fn r07_r08_r09_r10_only_the_standards_words_cost_an_exchange() {
         (200, &[GRPC, ("grpc-status", "16")]),
     ];
     for answer in dead {
-        assert_eq!(seen(InvalidToken, *answer).await, (2, 2, 200), "{answer:?}");
+        assert_eq!(seen(StandardPolicy, *answer).await, (2, 2, 200), "{answer:?}");
     }
     let alive: &[Answer] = &[
         // R07: nobody says that it is the token.
@@ -81,7 +81,7 @@ async fn r07_r08_r09_r10_only_the_standards_words_cost_an_exchange() {
         (500, &[(WWW, r#"Bearer error="invalid_token""#)]),
     ];
     for answer in alive {
-        assert_eq!(seen(InvalidToken, *answer).await, (1, 1, answer.0), "{answer:?}");
+        assert_eq!(seen(StandardPolicy, *answer).await, (1, 1, answer.0), "{answer:?}");
     }
 }
 
@@ -99,9 +99,9 @@ async fn r07_r09_what_more_is_dead_is_opted_in() {
     ];
     for (answer, unauthorized, forbidden) in table {
         let expected = |dead: bool| if dead { (2, 2, 200) } else { (1, 1, answer.0) };
-        let got = seen(InvalidToken.or(BareUnauthorized), *answer).await;
+        let got = seen(StandardPolicy.or(BareUnauthorized), *answer).await;
         assert_eq!(got, expected(*unauthorized), "{answer:?}");
-        let got = seen(InvalidToken.or(BareForbidden), *answer).await;
+        let got = seen(StandardPolicy.or(BareForbidden), *answer).await;
         assert_eq!(got, expected(*forbidden), "{answer:?}");
     }
     let own = |head: &http::response::Parts| match head.headers.get("x-fault-code") {
@@ -168,4 +168,29 @@ async fn without_another_token_the_first_answer_comes_back() {
     let answer = service.oneshot(request()).await.unwrap();
     assert_eq!(answer.status(), 401);
     assert_eq!(strict.seen(), ["Bearer t1"]);
+}
+
+/// A source that gives the same token for ever, each time under another name.
+struct Forgetful;
+
+impl TokenSource for Forgetful {
+    fn peek(&self) -> Option<Token> {
+        Token::bearer("same").ok()
+    }
+
+    fn fetch(&self, _: Need) -> BoxFuture<Result<Token, Error>> {
+        Box::pin(ready(Token::bearer("same")))
+    }
+
+    fn recognise(&self, authorization: &HeaderValue) -> Option<Token> {
+        self.peek().filter(|token| token.header() == authorization)
+    }
+}
+
+#[tokio::test]
+async fn r04_the_same_token_under_another_name_is_no_replay() {
+    let strict = Strict::that_likes(|_| false);
+    let service = RetryInvalidTokenLayer::new(Forgetful).layer(strict.clone());
+    assert_eq!(service.oneshot(request()).await.unwrap().status(), 401);
+    assert_eq!(strict.seen(), ["Bearer same"]);
 }

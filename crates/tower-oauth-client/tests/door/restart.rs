@@ -12,7 +12,7 @@ use http_body_util::Full;
 use tokio::task::JoinSet;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_oauth_client::{
-    BareForbidden, BareUnauthorized, InvalidToken, RejectionPolicy, RetryInvalidTokenLayer,
+    BareForbidden, BareUnauthorized, RejectionPolicy, RetryInvalidTokenLayer, StandardPolicy,
 };
 use tower_oauth_test::{Endpoint, Fault, Refusal};
 
@@ -67,23 +67,23 @@ async fn survives(refusal: Refusal, policy: impl RejectionPolicy, from: u64, to:
 
 #[tokio::test(start_paused = true)]
 async fn r03_a_thousand_in_flight_at_each_restart_make_one_exchange_and_no_failure() {
-    survives(Refusal::InvalidToken, InvalidToken, 5, 20).await;
+    survives(Refusal::InvalidToken, StandardPolicy, 5, 20).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn r03_answers_spread_over_a_second_and_a_half_do_not_kill_the_new_token() {
-    survives(Refusal::InvalidToken, InvalidToken, 5, 1500).await;
+    survives(Refusal::InvalidToken, StandardPolicy, 5, 1500).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn r03_grpc_survives_too() {
-    survives(Refusal::Grpc, InvalidToken, 5, 1500).await;
+    survives(Refusal::Grpc, StandardPolicy, 5, 1500).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn r03_bare_refusals_survive_where_they_are_opted_in() {
-    survives(Refusal::Bare, InvalidToken.or(BareUnauthorized), 5, 1500).await;
-    survives(Refusal::Forbidden, InvalidToken.or(BareForbidden), 5, 1500).await;
+    survives(Refusal::Bare, StandardPolicy.or(BareUnauthorized), 5, 1500).await;
+    survives(Refusal::Forbidden, StandardPolicy.or(BareForbidden), 5, 1500).await;
 }
 
 /// A server that keeps one active token: each exchange kills the token before.

@@ -191,7 +191,7 @@ async fn a_replay_that_lost_its_token_on_the_way_is_not_sent_without_one() {
     assert_eq!(strict.seen(), ["Bearer t1", "Bearer t2", "Bearer t2"]);
 }
 
-/// Hands on what a cache gives; recognises by what is at hand, as the trait does by itself.
+/// Hands on what a cache gives.
 struct Wrapper(TokenCache);
 
 impl TokenSource for Wrapper {
@@ -202,6 +202,32 @@ impl TokenSource for Wrapper {
     fn fetch(&self, need: Need) -> BoxFuture<Result<Token, Error>> {
         self.0.fetch(need)
     }
+
+    fn recognise(&self, authorization: &http::HeaderValue) -> Option<Token> {
+        self.0.recognise(authorization)
+    }
+}
+
+/// The request waits in a queue between the two layers, and the token is replaced meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_replaced_between_two_layers_is_known_to_the_inner_one() {
+    let mint = Mint::new();
+    let tokens = mint.cache();
+    let first = tokens.fetch(Need::Any).await.unwrap();
+    let strict = Strict::that_likes(|token| token == "Bearer t2");
+    let inner = RetryInvalidTokenLayer::new(Wrapper(tokens.clone())).layer(strict.clone());
+    let (replaced, refused) = (tokens.clone(), first.id());
+    let queue = tower::service_fn(move |request| {
+        let (tokens, inner) = (replaced.clone(), inner.clone());
+        async move {
+            tokens.fetch(Need::Unlike(refused)).await?;
+            inner.oneshot(request).await.map_err(tower::BoxError::from)
+        }
+    });
+    let service = InjectTokenLayer::new(Wrapper(tokens)).layer(queue);
+    assert_eq!(status(service).await, 200);
+    assert_eq!(strict.seen(), ["Bearer t1", "Bearer t2"]);
+    assert_eq!(mint.exchanges(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use http::{Method, Request};
 use http_body_util::Full;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_oauth_client::{
-    BareForbidden, InvalidToken, RejectionPolicy, RetryInvalidTokenLayer, TokenSource,
+    BareForbidden, RejectionPolicy, RetryInvalidTokenLayer, StandardPolicy, TokenSource,
 };
 use tower_oauth_test::{Endpoint, Fault, Refusal};
 
@@ -80,7 +80,7 @@ async fn a_403_about_rights_costs_a_bounded_number_of_exchanges() {
             api.oneshot(request).await
         }
     });
-    let policy = InvalidToken.or(BareForbidden);
+    let policy = StandardPolicy.or(BareForbidden);
     let service = RetryInvalidTokenLayer::new(rig.tokens()).with_policy(policy).layer(api);
     let every_other = |count| {
         let mut request = request();

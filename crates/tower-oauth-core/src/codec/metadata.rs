@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 
 use super::{Codec, status_error};
 use crate::json::Object;
-use crate::{EndpointUri, Error, ErrorKind, Issuer};
+use crate::{BuildError, EndpointUri, Error, ErrorKind, Issuer};
 
 /// Asks one well-known address for the metadata of an issuer.
 #[derive(Clone, Debug)]
@@ -18,19 +18,57 @@ pub struct MetadataRequest {
 }
 
 /// What this family of crates needs of the metadata.
+///
+/// An endpoint that cannot be used (not secure, or on a host that is not trusted) is an error for
+/// who asks for it, and for nobody else.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Metadata {
+    issuer: Issuer,
+    token_endpoint: Result<EndpointUri, Error>,
+    jwks_uri: Result<EndpointUri, Error>,
+    introspection_endpoint: Result<EndpointUri, Error>,
+    revocation_endpoint: Result<EndpointUri, Error>,
+}
+
+impl Metadata {
     /// The issuer, as configured and as the server says.
-    pub issuer: Issuer,
+    #[must_use]
+    pub fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
     /// Where tokens are issued.
-    pub token_endpoint: Option<EndpointUri>,
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`]: the metadata do not name it, or name a place that is not secure or not trusted.
+    /// So for the other endpoints.
+    pub fn token_endpoint(&self) -> Result<EndpointUri, Error> {
+        self.token_endpoint.clone()
+    }
+
     /// Where the keys are.
-    pub jwks_uri: Option<EndpointUri>,
+    ///
+    /// # Errors
+    /// As [`Self::token_endpoint`].
+    pub fn jwks_uri(&self) -> Result<EndpointUri, Error> {
+        self.jwks_uri.clone()
+    }
+
     /// Where tokens are introspected (RFC 7662).
-    pub introspection_endpoint: Option<EndpointUri>,
+    ///
+    /// # Errors
+    /// As [`Self::token_endpoint`].
+    pub fn introspection_endpoint(&self) -> Result<EndpointUri, Error> {
+        self.introspection_endpoint.clone()
+    }
+
     /// Where tokens are revoked (RFC 7009).
-    pub revocation_endpoint: Option<EndpointUri>,
+    ///
+    /// # Errors
+    /// As [`Self::token_endpoint`].
+    pub fn revocation_endpoint(&self) -> Result<EndpointUri, Error> {
+        self.revocation_endpoint.clone()
+    }
 }
 
 /// Writes and reads metadata messages.
@@ -58,25 +96,27 @@ impl MetadataCodec {
         object: &Object,
         issuer: &Issuer,
         name: &'static str,
-    ) -> Result<Option<EndpointUri>, Error> {
+    ) -> Result<EndpointUri, Error> {
+        let refuse = |why, error: BuildError| {
+            Err(Error::new(ErrorKind::Configuration(why)).with_source(error.with_option(name)))
+        };
         let Some(text) = object.text(name, "an endpoint is not text")? else {
-            return Ok(None);
+            let error = BuildError::new(name, issuer, "is not in the metadata of this issuer");
+            return refuse("the metadata do not name the endpoint", error);
         };
         // A document that points a client's credentials, or a server's trust, to plain http or to
-        // somebody else's host is refused as a whole: half a configuration helps nobody.
-        let uri = EndpointUri::parse(text).map_err(|error| {
-            Error::new(ErrorKind::Configuration("an endpoint in the metadata is not secure"))
-                .with_source(error.with_option(name))
-        })?;
+        // somebody else's host is not followed there.
+        let uri = match EndpointUri::parse(text) {
+            Ok(uri) => uri,
+            Err(error) => return refuse("an endpoint in the metadata is not secure", error),
+        };
         let trusted = uri.host().eq_ignore_ascii_case(&issuer.host())
             || self.trusted_hosts.iter().any(|host| host.eq_ignore_ascii_case(uri.host()));
         if !trusted {
-            return Err(ErrorKind::Configuration(
-                "an endpoint in the metadata is on another host than the issuer; trust_host(..) allows it",
-            )
-            .into());
+            let error = BuildError::new(name, &uri, "trust_host(..) allows another host");
+            return refuse("an endpoint is on another host than its issuer", error);
         }
-        Ok(Some(uri))
+        Ok(uri)
     }
 }
 
@@ -110,10 +150,10 @@ impl Codec for MetadataCodec {
         let endpoint = |name| self.endpoint(&object, &request.issuer, name);
         Ok(Metadata {
             issuer: request.issuer.clone(),
-            token_endpoint: endpoint("token_endpoint")?,
-            jwks_uri: endpoint("jwks_uri")?,
-            introspection_endpoint: endpoint("introspection_endpoint")?,
-            revocation_endpoint: endpoint("revocation_endpoint")?,
+            token_endpoint: endpoint("token_endpoint"),
+            jwks_uri: endpoint("jwks_uri"),
+            introspection_endpoint: endpoint("introspection_endpoint"),
+            revocation_endpoint: endpoint("revocation_endpoint"),
         })
     }
 }
@@ -157,8 +197,26 @@ mod tests {
             ("http://idp.example/jwks", false, false),
             ("/jwks", false, false),
         ] {
-            assert_eq!(decode(&strict, &with(uri)).is_ok(), home, "{uri}");
-            assert_eq!(decode(&open, &with(uri)).is_ok(), listed, "{uri}");
+            let keys = |codec| decode(codec, &with(uri)).unwrap().jwks_uri();
+            assert_eq!(keys(&strict).is_ok(), home, "{uri}");
+            assert_eq!(keys(&open).is_ok(), listed, "{uri}");
         }
+    }
+
+    #[test]
+    fn an_endpoint_that_cannot_be_used_is_named_and_harms_no_other() {
+        let body = r#"{"issuer":"https://idp.example/r","jwks_uri":"https://idp.example/k",
+            "revocation_endpoint":"https://elsewhere.example/r"}"#;
+        let metadata = decode(&MetadataCodec::new(), body).unwrap();
+        assert_eq!(metadata.jwks_uri().unwrap().to_string(), "https://idp.example/k");
+        let chain = |error: Error| std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(
+            chain(metadata.revocation_endpoint().unwrap_err()),
+            "revocation_endpoint `https://elsewhere.example/r`: trust_host(..) allows another host"
+        );
+        assert_eq!(
+            chain(metadata.token_endpoint().unwrap_err()),
+            "token_endpoint `https://idp.example/r`: is not in the metadata of this issuer"
+        );
     }
 }

@@ -180,7 +180,8 @@ fn basic_header(id: &str, secret: &Secret) -> Result<HeaderValue, Error> {
     let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair =
         Zeroizing::new(format!("{}:{}", encode(id), *Zeroizing::new(encode(secret.expose()))));
-    let text = Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())).into_bytes());
+    let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
+    let text = Zeroizing::new(format!("Basic {}", *encoded).into_bytes());
     let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(text))
         .map_err(|_| ErrorKind::Configuration("client credentials cannot be written"))?;
     header.set_sensitive(true);

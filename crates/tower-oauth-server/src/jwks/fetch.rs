@@ -214,8 +214,7 @@ impl Inner {
         let mut discovery = discovery.clone().with_deadline(deadline);
         poll_fn(|cx| discovery.poll_ready(cx)).await?;
         let metadata = discovery.call(issuer.clone()).await?;
-        let uri =
-            metadata.jwks_uri.ok_or(ErrorKind::Configuration("the metadata names no jwks_uri"))?;
+        let uri = metadata.jwks_uri()?;
         // Stored before the set is fetched, so that a slow issuer gets further each time.
         found.store(Some(Arc::new(Found { uri: uri.clone(), at: self.clock.now() })));
         Ok(uri)
