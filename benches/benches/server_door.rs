@@ -36,9 +36,13 @@ fn server_door(criterion: &mut Criterion) {
         let expired = issuer.mint(TokenSpec::new().expired());
 
         let mut group = criterion.benchmark_group(format!("server door, {}", algorithm.name()));
-        for (name, token, status) in
-            [("good token", &good, 200), ("forged kid", &forged, 401), ("expired", &expired, 401)]
-        {
+        for (name, layer, token, status) in [
+            ("good token, verified", &forgetful, &good, 200),
+            ("good token, seen before", &remembering, &good, 200),
+            ("forged kid", &remembering, &forged, 401),
+            ("expired", &remembering, &expired, 401),
+        ] {
+            let mut door = layer.layer(service_fn(handler));
             let mut call = || {
                 let request = Request::get("/stock/bolt")
                     .header("authorization", format!("Bearer {token}"))
