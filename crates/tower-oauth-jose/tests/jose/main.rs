@@ -5,6 +5,7 @@ mod claims;
 mod header;
 mod keys;
 mod random;
+mod several;
 mod signature;
 mod signer;
 mod vectors;
