@@ -1,4 +1,4 @@
-//! What the server door costs a request: nobody at the door, a good token, hostile ones.
+//! What the server door costs a request: a good token that is verified or remembered, and hostile ones.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark is no library")]
 
@@ -24,20 +24,25 @@ fn server_door(criterion: &mut Criterion) {
     for algorithm in [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa] {
         let issuer =
             ScriptedIssuer::builder().audience("inventory").algorithm(algorithm).build().unwrap();
-        let jwt = Jwt::issuer(issuer.issuer())
-            .audience("inventory")
-            .http_client(HttpClient::new(issuer.service()))
-            .build()
-            .unwrap();
-        let mut door = RequireTokenLayer::new(jwt).layer(service_fn(handler));
+        let jwt = || {
+            Jwt::issuer(issuer.issuer())
+                .audience("inventory")
+                .http_client(HttpClient::new(issuer.service()))
+        };
+        let remembering = RequireTokenLayer::new(jwt().build().unwrap());
+        let forgetful = RequireTokenLayer::new(jwt().verified_token_cache(None).build().unwrap());
         let good = issuer.mint(TokenSpec::new().scope("inventory.read"));
         let forged = issuer.forge("a-kid-that-nobody-has");
         let expired = issuer.mint(TokenSpec::new().expired());
 
         let mut group = criterion.benchmark_group(format!("server door, {}", algorithm.name()));
-        for (name, token, status) in
-            [("good token", &good, 200), ("forged kid", &forged, 401), ("expired", &expired, 401)]
-        {
+        for (name, layer, token, status) in [
+            ("good token, verified", &forgetful, &good, 200),
+            ("good token, seen before", &remembering, &good, 200),
+            ("forged kid", &remembering, &forged, 401),
+            ("expired", &remembering, &expired, 401),
+        ] {
+            let mut door = layer.layer(service_fn(handler));
             let mut call = || {
                 let request = Request::get("/stock/bolt")
                     .header("authorization", format!("Bearer {token}"))

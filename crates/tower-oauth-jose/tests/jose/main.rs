@@ -8,6 +8,7 @@ mod header;
 mod keys;
 mod profiles;
 mod random;
+mod several;
 mod signature;
 mod signer;
 mod speccheck;

@@ -36,7 +36,8 @@ pub(crate) use self::store::{Landed, Next, Wait};
 /// # The rules
 ///
 /// 1. **Lazy.** The first request fetches; everybody who comes meanwhile waits for the same fetch.
-///    There is no timer: an idle process asks nobody. [`warm`](Self::warm) fetches ahead.
+///    There is no timer: an idle process asks nobody. [`warm`](Self::warm) and [`ready`](Self::ready) fetch ahead,
+///    [`keep_fresh`](Self::keep_fresh) is the timer for who wants one.
 /// 2. **Who knows the key never waits.** A token whose key is in the set is judged at once, whatever
 ///    the set's age and whatever is in the air.
 /// 3. **Fresh** for as long as `Cache-Control`, `Age` and `Expires` say (RFC 9111 §4.2), at least
@@ -59,7 +60,10 @@ pub(crate) use self::store::{Landed, Next, Wait};
 ///    (256 KiB, 100 keys, 5 s in all), and no set without a usable key. A key that cannot
 ///    be used is skipped and does not harm the others.
 /// 7. **Without a set** the answer is 503, never 401. A dead issuer is asked once a second, and
-///    requests succeed again within a second after it is back.
+///    requests succeed again within a second after it is back. A [snapshot
+///    file](JwksBuilder::snapshot_file) spares a restart this.
+/// 8. **Seen and moved by hand.** [`health`](Self::health), [`status`](Self::status) and [`watch`](Self::watch) tell the state;
+///    [`refresh`](Self::refresh), [`evict`](Self::evict) and [`clear`](Self::clear) change it, and with a key go the verdicts that it has proven.
 ///
 /// ```
 /// use tower_oauth_jose::KeySet;
