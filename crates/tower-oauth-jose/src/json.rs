@@ -63,6 +63,11 @@ impl<'a> Object<'a> {
 pub(crate) struct Value<'a>(&'a str);
 
 impl<'a> Value<'a> {
+    /// The value as it stands in the text.
+    pub(crate) fn json(self) -> &'a str {
+        self.0
+    }
+
     /// The text of a string.
     pub(crate) fn string(self) -> Option<Cow<'a, str>> {
         if self.0.starts_with('"') { unescape(self.0) } else { None }

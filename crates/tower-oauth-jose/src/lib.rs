@@ -54,16 +54,18 @@ mod header;
 mod json;
 mod key;
 mod rules;
+mod shape;
 mod token;
 
 pub use self::algorithm::{Algorithm, AlgorithmSet, UnknownAlgorithm};
-pub use self::claims::StandardClaims;
+pub use self::claims::{IntrospectedClaims, StandardClaims};
 pub use self::error::InvalidToken;
 pub use self::key::{
     Candidates, KeyDiff, KeySet, KeySetError, NoKey, SkipReason, SkippedKey, Thumbprint,
     VerifyingKey,
 };
 pub use self::rules::{InvalidRules, Profile, Rules, RulesBuilder};
+pub use self::shape::is_jws_shaped;
 pub use self::token::{Checked, Unproven, Unverified, Verified};
 
 /// The longest token that is looked at, in bytes: 8 KiB.

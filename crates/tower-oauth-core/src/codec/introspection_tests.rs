@@ -115,7 +115,10 @@ fn d08_case_64_our_own_trouble_with_the_server_is_an_error_and_never_inactive() 
     let json = "application/json";
     let inactive = r#"{"active":false}"#;
     let cases = [
-        (answer(401, json, r#"{"error":"invalid_client"}"#), ErrorKind::OAuth(OAuthCode::InvalidClient)),
+        (
+            answer(401, json, r#"{"error":"invalid_client"}"#),
+            ErrorKind::OAuth(OAuthCode::InvalidClient),
+        ),
         (answer(401, json, inactive), ErrorKind::Status(401)),
         (answer(403, "text/html", "<html>"), ErrorKind::Status(403)),
         (answer(404, json, inactive), ErrorKind::Status(404)),
@@ -160,7 +163,8 @@ fn a_signed_answer_cannot_be_exchanged_for_one_without_a_signature() {
 #[test]
 fn neither_token_nor_secret_shows() {
     let codec = codec();
-    let all = format!("{:?} {codec:?} {:?}", request(), codec.encode(&request()).unwrap().headers());
+    let all =
+        format!("{:?} {codec:?} {:?}", request(), codec.encode(&request()).unwrap().headers());
     for secret in ["a+b/c", "s&t"] {
         assert!(!all.contains(secret), "{all}");
     }

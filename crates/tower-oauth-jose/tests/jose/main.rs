@@ -6,5 +6,6 @@ mod header;
 mod keys;
 mod random;
 mod signature;
+mod signed_answers;
 mod signer;
 mod vectors;
