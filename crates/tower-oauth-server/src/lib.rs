@@ -45,6 +45,7 @@ mod authenticate;
 mod authenticated;
 mod body;
 mod credentials;
+mod introspect;
 mod jwks;
 mod jwt;
 mod rejection;
@@ -57,6 +58,10 @@ pub use authenticated::Authenticated;
 #[cfg(feature = "axum")]
 pub use authenticated::NotAuthenticated;
 pub use body::DoorBody;
+pub use introspect::{
+    Introspection, IntrospectionBuilder, IntrospectionClient, IntrospectionIssuer, JwtOrOpaque,
+    JwtThenIntrospect, Outage,
+};
 pub use jwks::{Jwks, JwksBuilder, JwksHealth};
 pub use jwt::{Jwt, JwtBuilder, JwtIssuer};
 pub use rejection::{MalformedRequest, Rejection};

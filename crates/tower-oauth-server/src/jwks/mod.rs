@@ -18,6 +18,7 @@ use self::snapshot::Snapshot;
 use self::store::Store;
 
 pub use self::builder::JwksBuilder;
+pub(crate) use self::builder::default_http_client;
 pub(crate) use self::store::{Landed, Next, Wait};
 
 /// The keys of one issuer (its JWK Set, RFC 7517 §5), kept fresh.
