@@ -94,11 +94,7 @@ impl<C: Send + Sync + 'static> Service<Ask> for Asker<C> {
             if let Some(verdict) = edge.store.find(&ask.key, edge.clock.now()) {
                 return Ok(Landed { verdict, asked: None });
             }
-            let result = edge.ask(ask.token).await;
-            let answer = result.inspect_err(|error| {
-                // Fields, and none of them of the token.
-                tracing::warn!(error = %error, "introspection failed");
-            })?;
+            let answer = edge.ask(ask.token).await?;
             Ok(edge.judge(answer, ask.asked))
         })
     }
@@ -139,7 +135,12 @@ impl<C> Edge<C> {
             // It may have moved.
             found.store(None);
         }
-        self.gate.failed(self.clock.now(), &error);
+        // A flood of odd tokens must not flood the log; a server that is given up for a while is news.
+        if self.gate.failed(self.clock.now(), &error) {
+            tracing::warn!(cause = %error, "introspection pauses");
+        } else {
+            tracing::debug!(cause = %error, "introspection failed");
+        }
         error
     }
 

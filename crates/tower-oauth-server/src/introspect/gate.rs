@@ -57,14 +57,14 @@ impl Gate {
         *self.state() = State::default();
     }
 
-    /// The server has not answered, or not as it should.
-    pub(super) fn failed(&self, now: Instant, error: &Error) {
+    /// The server has not answered, or not as it should. Says whether that closes a gate which was open before.
+    pub(super) fn failed(&self, now: Instant, error: &Error) -> bool {
         let mut state = self.state();
         match blame(error.kind()) {
             Blame::Server => state.plain = state.plain.saturating_add(1),
             Blame::Doubtful => state.doubtful = state.doubtful.saturating_add(1),
             // Of a server that lives, about one request.
-            Blame::Request => return,
+            Blame::Request => return false,
         }
         let excess = (state.plain.saturating_add(1).saturating_sub(PLAIN_FAILURES))
             .max(state.doubtful.saturating_add(1).saturating_sub(DOUBTFUL_FAILURES));
@@ -77,10 +77,12 @@ impl Gate {
         // Its own word counts at once (RFC 9110 §10.2.3); it is at most 5 minutes.
         let pause = error.retry_after().unwrap_or_default().max(ours);
         if pause.is_zero() {
-            return;
+            return false;
         }
+        let was_open = state.closed.is_none();
         let until = now.checked_add(pause).unwrap_or(now);
         state.closed = Some(Closed { until, cause: error.clone() });
+        was_open
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -132,11 +134,11 @@ mod tests {
         let (gate, mut now) = (Gate::default(), SystemClock.now());
         let error = Error::new(ErrorKind::Transport);
         for _ in 0..2 {
-            gate.failed(now, &error);
+            assert!(!gate.failed(now, &error));
             assert!(gate.pass(now).is_ok(), "two failures are no outage");
         }
         for pause in [1, 2, 4, 8, 10, 10] {
-            gate.failed(now, &error);
+            assert_eq!(gate.failed(now, &error), pause == 1, "told once");
             let refused = gate.pass(now).unwrap_err();
             assert_eq!(
                 (refused.kind(), refused.retry_after()),

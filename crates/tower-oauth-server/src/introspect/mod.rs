@@ -95,9 +95,12 @@ struct Shared<C> {
     keys: Keys,
     store: Arc<Store<C>>,
     gate: Arc<Gate>,
-    flight: SingleFlight<Asker<C>, fn(&Ask) -> Key, Key, Landed<C>, Error>,
+    flight: Flight<C>,
     clock: Arc<dyn Clock>,
 }
+
+/// One question for all who come with the same token.
+type Flight<C> = SingleFlight<Asker<C>, fn(&Ask) -> Key, Key, Landed<C>, Error>;
 
 /// What a handle asks for beyond that.
 #[derive(Clone)]
