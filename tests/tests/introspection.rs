@@ -36,7 +36,7 @@ async fn start() -> Idp {
     Idp::start(
         IdpConfig::new()
             .client(RegisteredClient::basic(ID, secret(ID)).scope("ledger.read inventory.read"))
-            .client(RegisteredClient::post(API, secret(API)))
+            .client(RegisteredClient::post(API, secret(API)).scope("ledger.read"))
             .resource(Resource::opaque(LEDGER).scope("ledger.read"))
             .resource(Resource::jwt(INVENTORY, SigningAlg::Es256).scope("inventory.read")),
     )

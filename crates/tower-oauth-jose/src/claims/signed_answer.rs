@@ -13,7 +13,7 @@ use crate::rules::Rules;
 const MAX_AGE: i64 = 60;
 
 impl Rules {
-    /// Checks `typ`, `iss`, `aud` (us, by our client id) and `iat`, which RFC 9701 section 5 requires.
+    /// Checks `typ`, `iss`, `aud` (us) and `iat`, which RFC 9701 section 5 requires.
     pub(crate) fn check_introspection(
         &self,
         token_type: TokenType,

@@ -10,7 +10,7 @@ use crate::rules::Rules;
 impl<'t> Unverified<'t> {
     /// Checks all of a signed introspection answer that needs no key (RFC 9701 section 5), at the time `now`:
     /// `typ` is `token-introspection+jwt`, `iss` and `aud` are those of the rules (the audience is
-    /// our client id), `iat` is no more than 60 s and the leeway ago, and there is an object `token_introspection`.
+    /// us, by our client id or another name), `iat` is no more than 60 s and the leeway ago, and there is an object `token_introspection`.
     ///
     /// The profile and the lifetime of the rules do not matter here. Such a JWT is never an access token, and an
     /// access token never passes here.

@@ -181,6 +181,7 @@ impl<C> IntrospectionBuilder<C> {
     /// RFC 7662 §2.2 leaves `aud` out at will, and some servers never send it. **Every token of the issuer is then
     /// good here**, also one that a user gave to another service, which may pass it on. It is safe where the server itself
     /// answers "inactive" for tokens that are not meant for the client that asks (RFC 7662 §4 suggests it), or where the issuer serves one API only.
+    /// A refresh token may then pass for an access token, too, where the server tells of neither kind nor audience (oidc-provider, for one).
     /// An `aud` that is there still has to be ours.
     pub fn danger_accept_missing_audience(mut self) -> Self {
         self.options.may_lack_audience = true;
@@ -229,7 +230,7 @@ impl<C> IntrospectionBuilder<C> {
 
     /// Asks for signed answers (RFC 9701), verifies them with these keys of the issuer, and takes no others.
     ///
-    /// `iss` has to be the issuer, `aud` our client id, and `iat` of the last minute. An answer has at most 8 KiB then.
+    /// `iss` has to be the issuer, `aud` our client id or one of the audiences given above, and `iat` of the last minute. An answer has at most 8 KiB then.
     pub fn signed_answers(mut self, jwks: Jwks) -> Self {
         self.options.jwks = Some(jwks);
         self
@@ -372,7 +373,10 @@ impl Options {
         if let Some(other) = jwks.is_of().filter(|other| *other != issuer) {
             return Err(BuildError::new("signed_answers", other, "are the keys of another issuer"));
         }
-        let rules = tower_oauth_jose::Rules::builder(issuer.as_str(), self.id.as_str())
+        let rules = tower_oauth_jose::Rules::builder(issuer.as_str(), self.id.as_str());
+        // RFC 9701 §5: `aud` is the resource server, and servers differ in which of its names they take.
+        let rules = (self.audiences.iter().cloned())
+            .fold(rules, tower_oauth_jose::RulesBuilder::audience)
             .leeway(self.leeway)
             .build()
             .map_err(|error| BuildError::new("signed_answers", error, "cannot be used"))?;

@@ -15,7 +15,7 @@ const LOOKS: usize = 4;
 /// Opens signed answers.
 pub(super) struct SignedAnswers {
     pub(super) jwks: Jwks,
-    /// The issuer, and our client id as the audience.
+    /// The issuer, and all our names as audiences.
     pub(super) rules: Rules,
 }
 

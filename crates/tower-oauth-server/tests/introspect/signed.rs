@@ -51,7 +51,9 @@ async fn a_signed_answer_of_the_issuer_is_believed_and_remembered() {
     let request = house.issuer.last_request(Endpoint::Introspection).unwrap();
     assert_eq!(request.headers()["accept"], KIND);
 
+    // Some servers call us by the name that tokens call us.
     let mut claims = claims(&house);
+    claims["aud"] = json!(crate::fixture::AUDIENCE);
     claims["token_introspection"] = json!({ "active": false });
     answer(&house, spec(&claims));
     assert_eq!(knock(&house.tokens, "other").await, Err(inactive()));
