@@ -11,12 +11,14 @@ use std::time::Duration;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use tokio::task::JoinSet;
 use tower_oauth::{
-    Authenticate, Introspection, Jwt, JwtOrOpaque, Need, Outage, RequireScopeLayer,
+    Authenticate, Introspection, Jwks, Jwt, JwtOrOpaque, Need, Outage, RequireScopeLayer,
     RequireTokenLayer, StandardClaims, TokenCache, TokenSource,
 };
 use tower_oauth_test::ManualClock;
 use tower_oauth_tests::clients::{Grpc, Http};
-use tower_oauth_tests::idp::{Fault, Idp, IdpConfig, RegisteredClient, Resource, SigningAlg};
+use tower_oauth_tests::idp::{
+    Fault, Idp, IdpConfig, RegisteredClient, Resource, Rotate, SigningAlg,
+};
 use tower_oauth_tests::logs::{self, CANARY};
 use tower_oauth_tests::raw_http;
 use tower_oauth_tests::resource::{self, Server};
@@ -208,4 +210,32 @@ async fn d10_one_issuer_hands_out_both_kinds() {
     }
     let counters = idp.counters().await;
     assert_eq!((counters.introspection, counters.jwks), (1, 1));
+}
+
+#[tokio::test]
+async fn signed_answers_are_verified_with_the_keys_of_the_server() {
+    let idp = start().await;
+    let tokens = Introspection::issuer(idp.issuer())
+        .client_credentials(API, secret(API))
+        .audience(LEDGER)
+        .signed_answers(Jwks::issuer(idp.issuer()).build().unwrap())
+        .build()
+        .unwrap();
+    let server = serve(tokens).await;
+    let (good, revoked) =
+        (bearer(&idp, LEDGER, "ledger.read").await, bearer(&idp, LEDGER, "ledger.read").await);
+    revoke(&idp, &revoked).await;
+    assert_eq!((status(&server, &good).await, status(&server, &revoked).await), (200, 401));
+
+    // Its keys change; the next answer is signed by one that nobody here has seen.
+    idp.rotate(Rotate::Replace).await;
+    idp.reset_counters().await;
+    let next = bearer(&idp, LEDGER, "ledger.read").await;
+    assert_eq!(status(&server, &next).await, 200);
+    assert_eq!(idp.counters().await.jwks, 1);
+
+    // An answer without a signature is none.
+    idp.fault(Fault::at("/introspect").body(r#"{"active":true,"aud":"https://ledger.test"}"#))
+        .await;
+    assert_eq!(status(&server, "Bearer forged").await, 503);
 }
