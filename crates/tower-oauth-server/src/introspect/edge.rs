@@ -21,8 +21,10 @@ use super::known::{Asked, Rules};
 use super::signed::SignedAnswers;
 use super::store::{Landed, Remembered, Store};
 
-/// The total time of a question, waiting for a place and discovery included.
+/// The total time of a question, discovery included.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// How long a question may wait for its turn.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a discovered address is believed.
 const REDISCOVER: Duration = Duration::from_secs(60 * 60);
 /// How long it is believed when asking again was no use.
@@ -112,19 +114,17 @@ impl<C> Edge<C> {
     async fn ask(&self, token: Secret) -> Result<IntrospectionResponse, Error> {
         // Never in an endless queue: who finds no place is told so at once.
         let _place = self.limit.places.try_acquire().map_err(|_| ErrorKind::TooManyWaiters)?;
-        let in_time = async {
-            let _turn = self.limit.in_air.acquire().await.map_err(|_| ErrorKind::TooManyWaiters)?;
-            self.gate.pass(self.clock.now()).map_err(Reached::No)?;
-            self.exchange(token).await.map_err(Reached::Yes)
-        };
-        match tokio::time::timeout(DEADLINE, in_time).await {
-            Ok(Ok(answer)) => {
+        // Apart from the time for the question: that we are busy says nothing of the server.
+        let turn = tokio::time::timeout(PATIENCE, self.limit.in_air.acquire()).await;
+        let _turn = turn.ok().and_then(Result::ok).ok_or(ErrorKind::TooManyWaiters)?;
+        self.gate.pass(self.clock.now())?;
+        let result = tokio::time::timeout(DEADLINE, self.exchange(token)).await;
+        match result.unwrap_or_else(|_| Err(ErrorKind::Timeout.into())) {
+            Ok(answer) => {
                 self.gate.opened();
                 Ok(answer)
             }
-            Ok(Err(Reached::No(error))) => Err(error),
-            Ok(Err(Reached::Yes(error))) => Err(self.failed(error)),
-            Err(_) => Err(self.failed(ErrorKind::Timeout.into())),
+            Err(error) => Err(self.failed(error)),
         }
     }
 
@@ -201,18 +201,6 @@ impl<C> Edge<C> {
             _ => Err(InvalidToken::Inactive),
         };
         Landed { verdict, asked: Some(asked) }
-    }
-}
-
-/// Whether the server had its part in a failure.
-enum Reached {
-    No(Error),
-    Yes(Error),
-}
-
-impl From<ErrorKind> for Reached {
-    fn from(kind: ErrorKind) -> Self {
-        Self::No(kind.into())
     }
 }
 

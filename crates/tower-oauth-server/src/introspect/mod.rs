@@ -53,7 +53,7 @@ pub use self::token_kind::JwtOrOpaque;
 /// 6. **A server that is not well is left alone.** Its `Retry-After` is honoured (at most 5 min); failures in a row are followed by pauses of
 ///    1, 2, 4, 8, then 10 s, after which one request goes first. Meanwhile the answer is 503 at once, or
 ///    the [`Outage`] policy's.
-/// 7. **Bounded**: 64 questions at a time and 16 times as many that wait for at most 5 s; 10,000 verdicts of either kind. More
+/// 7. **Bounded**: 64 questions at a time and 16 times as many that wait for at most 5 s; 5 s for an answer; 10,000 verdicts of either kind. More
 ///    is 503 at once.
 /// 8. **No token is kept.** The caches know a token by a digest (HMAC-SHA-256 of all of it, with the endpoint and our client id, under a random
 ///    key of this process).

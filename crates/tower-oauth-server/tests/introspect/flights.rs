@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tower_oauth_core::ErrorKind;
-use tower_oauth_server::Verdict;
+use tower_oauth_server::{Outage, Verdict};
 use tower_oauth_test::{Endpoint, Fault};
 
 use crate::fixture::{House, judge, outage, settle, verdict};
@@ -147,12 +147,45 @@ async fn questions_are_limited_and_wait_in_a_queue_that_ends() {
     assert_eq!(refused, 16);
     assert_eq!(house.issuer.peak_in_flight(Endpoint::Introspection), 2);
 
-    // And nobody waits longer than five seconds, whatever holds up the others.
+    // And nobody waits longer than five seconds for a turn, whatever holds up the others, and five for an answer.
     house.issuer.fault(Endpoint::Introspection, Fault::Hang);
     let all = async {
         for waiting in ask(34) {
             assert!(waiting.await.unwrap().is_err());
         }
     };
-    assert!(tokio::time::timeout(Duration::from_millis(5_100), all).await.is_ok());
+    assert!(tokio::time::timeout(Duration::from_millis(10_100), all).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_we_are_busy_does_not_close_the_gate_nor_open_the_grace() {
+    let grace = Outage::Grace(Duration::from_secs(3600));
+    let house = House::with(
+        |issuer| issuer.opaque_tokens(),
+        |tokens| tokens.max_concurrency(1).outage(grace),
+    );
+    let known = house.token();
+    assert!(house.accepts(&known).await);
+    house.pass(60.0);
+    house.issuer.revoke(&known);
+    // An answer takes 0.9 s: of those that come at once six get their turn within five seconds.
+    house.issuer.fault(Endpoint::Introspection, Fault::Delay(Duration::from_millis(900)));
+    let flood: Vec<_> = (0..16)
+        .map(|_| {
+            let (tokens, token) = (house.tokens.clone(), house.token());
+            tokio::spawn(async move { judge(&tokens, &token).await })
+        })
+        .collect();
+    settle(0.1).await;
+    let rejection = house.judge(&known).await.unwrap_err();
+    assert_eq!(outage(&rejection).0, ErrorKind::TooManyWaiters, "no grace for a revoked token");
+    let mut late = 0;
+    for waiting in flood {
+        if let Err(rejection) = waiting.await.unwrap() {
+            assert_eq!(outage(&rejection).0, ErrorKind::TooManyWaiters);
+            late += 1;
+        }
+    }
+    assert_eq!(late, 10);
+    assert!(house.accepts(&house.token()).await, "the gate is open");
 }
