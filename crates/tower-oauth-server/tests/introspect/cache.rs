@@ -244,3 +244,14 @@ async fn a_token_without_exp_ends_with_its_verdict() {
     let ends_at = house.judge(&token).await.unwrap().principal.expires_at;
     assert_eq!(ends_at.as_secs() as i64, house.clock.unix_seconds() + 60);
 }
+
+#[tokio::test]
+async fn case_17_case_62_a_wall_clock_that_is_set_back_prolongs_no_verdict() {
+    let house = House::new();
+    let token = house.issuer.mint(TokenSpec::new().expires_in(Duration::from_secs(10)));
+    assert!(house.accepts(&token).await);
+    house.clock.step_wall(-1000);
+    house.issuer.revoke(&token);
+    house.pass(10.0);
+    assert_eq!(house.judge(&token).await.unwrap_err(), inactive());
+}

@@ -189,3 +189,15 @@ async fn that_we_are_busy_does_not_close_the_gate_nor_open_the_grace() {
     assert_eq!(late, 10);
     assert!(house.accepts(&house.token()).await, "the gate is open");
 }
+
+#[tokio::test]
+async fn case_61_who_looked_before_the_answer_came_does_not_ask_after_it() {
+    let house = House::new();
+    let token = house.token();
+    let (first, second) = (verdict(&house.tokens, &token), verdict(&house.tokens, &token));
+    for verdict in [first, second] {
+        let Verdict::Later(later) = verdict else { panic!("{verdict:?} without an answer") };
+        assert!(later.await.is_ok());
+    }
+    assert_eq!(house.calls(), 1);
+}
