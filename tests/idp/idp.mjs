@@ -131,10 +131,12 @@ function newProvider() {
       redirect_uris: [],
       // This one is for ID tokens, which are never asked for; but its default, RS256, needs an RSA key.
       id_token_signed_response_alg: algorithms[0],
+      // Used where a client asks for signed answers (RFC 9701); its default is RS256, too.
+      introspection_signed_response_alg: algorithms[0],
       ...client,
     })),
     clientAuthMethods: ['client_secret_basic', 'client_secret_post'],
-    enabledJWA: { idTokenSigningAlgValues: algorithms },
+    enabledJWA: { idTokenSigningAlgValues: algorithms, introspectionSigningAlgValues: algorithms },
     features: {
       // The nonces' secret outlives a rotation, so that only the keys change.
       dPoP: { enabled: true, nonceSecret, requireNonce: () => config.dpop_nonce === true },
@@ -142,6 +144,7 @@ function newProvider() {
       clientCredentials: { enabled: true },
       devInteractions: { enabled: false },
       introspection: { enabled: true, allowedPolicy: () => true },
+      jwtIntrospection: { enabled: true },
       resourceIndicators: {
         enabled: true,
         defaultResource: () => config.resources[0]?.identifier,

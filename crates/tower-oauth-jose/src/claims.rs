@@ -1,3 +1,6 @@
+mod introspected;
+mod signed_answer;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -9,6 +12,8 @@ use crate::header::TokenType;
 use crate::json::{Object, Value};
 use crate::profile::Shape;
 use crate::rules::Rules;
+
+pub use self::introspected::IntrospectedClaims;
 
 /// The most values in `aud`.
 const MAX_AUDIENCES: usize = 64;

@@ -27,6 +27,8 @@ pub(crate) enum TokenType {
     Jwt,
     /// `at+jwt` (RFC 9068 section 2.1).
     AccessToken,
+    /// `token-introspection+jwt` (RFC 9701 section 5).
+    Introspection,
     Other,
 }
 
@@ -86,6 +88,8 @@ fn token_type(header: &Object<'_>) -> Result<TokenType, InvalidToken> {
         TokenType::AccessToken
     } else if name.eq_ignore_ascii_case("JWT") {
         TokenType::Jwt
+    } else if name.eq_ignore_ascii_case("token-introspection+jwt") {
+        TokenType::Introspection
     } else {
         TokenType::Other
     })

@@ -64,10 +64,11 @@ mod json;
 mod key;
 mod profile;
 mod rules;
+mod shape;
 mod token;
 
 pub use self::algorithm::{Algorithm, AlgorithmSet, UnknownAlgorithm};
-pub use self::claims::StandardClaims;
+pub use self::claims::{IntrospectedClaims, StandardClaims};
 pub use self::confirmation::{CertificateDigest, Confirmation};
 pub use self::dpop::{DpopProof, DpopRequest, DpopRules, InvalidProof, TargetUri};
 pub use self::error::InvalidToken;
@@ -77,6 +78,7 @@ pub use self::key::{
 };
 pub use self::profile::Profile;
 pub use self::rules::{InvalidRules, Rules, RulesBuilder};
+pub use self::shape::is_jws_shaped;
 pub use self::token::{Checked, Unproven, Unverified, Verified};
 
 /// The longest DPoP proof that is looked at, in bytes: 8 KiB.

@@ -1,5 +1,7 @@
 //! A token on its way from text to trust. See the crate's documentation for the steps.
 
+mod introspection;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::time::SystemTime;

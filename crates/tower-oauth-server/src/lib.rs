@@ -53,6 +53,7 @@ mod authenticated;
 mod body;
 mod bound;
 mod credentials;
+mod introspect;
 mod issuers;
 mod jwks;
 mod jwt;
@@ -72,6 +73,10 @@ pub use authenticated::{Authenticated, UntilExpiry};
 pub use body::DoorBody;
 pub use bound::{
     Dpop, DpopBuilder, MutualTls, PeerCertificate, ProofId, Remember, ReplayStore, Seen,
+};
+pub use introspect::{
+    Introspection, IntrospectionBuilder, IntrospectionClient, IntrospectionIssuer, JwtOrOpaque,
+    JwtThenIntrospect, Outage,
 };
 pub use issuers::{Issuers, TenantResolver, Tenants, TenantsBuilder};
 pub use jwks::{ColdStart, Jwks, JwksBuilder, JwksHealth, JwksLoad, JwksStatus, JwksWatch};

@@ -4,6 +4,7 @@
 //! `tower-oauth-endpoint` puts any HTTP service under it.
 
 mod freshness;
+mod introspection;
 mod jwks;
 mod metadata;
 mod token;
@@ -15,6 +16,9 @@ use std::time::Duration;
 
 use crate::{Error, ErrorKind};
 
+pub use introspection::{
+    ActiveToken, IntrospectionCodec, IntrospectionRequest, IntrospectionResponse,
+};
 pub use jwks::{JwksCodec, JwksRequest, JwksResponse};
 pub use metadata::{Metadata, MetadataCodec, MetadataRequest};
 pub use token::{ClientAuth, Grant, TokenCodec, TokenRequest, TokenResponse};

@@ -176,7 +176,7 @@ impl Codec for TokenCodec {
 }
 
 /// RFC 6749 §2.3.1: both parts are form-encoded *before* Base64, else a `:` in the id moves the border.
-fn basic_header(id: &str, secret: &Secret) -> Result<HeaderValue, Error> {
+pub(super) fn basic_header(id: &str, secret: &Secret) -> Result<HeaderValue, Error> {
     let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair =
         Zeroizing::new(format!("{}:{}", encode(id), *Zeroizing::new(encode(secret.expose()))));
@@ -190,7 +190,7 @@ fn basic_header(id: &str, secret: &Secret) -> Result<HeaderValue, Error> {
 
 /// A code is a verdict only in the answer that RFC 6749 §5.2 defines: 400, or 401 for the client
 /// itself. Inside a 5xx it is the words of a server that is not well.
-fn refusal(response: &http::Response<Bytes>) -> Error {
+pub(super) fn refusal(response: &http::Response<Bytes>) -> Error {
     let is_verdict =
         matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED);
     let code = Object::parse(response.body())

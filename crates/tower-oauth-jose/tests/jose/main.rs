@@ -10,6 +10,7 @@ mod profiles;
 mod random;
 mod several;
 mod signature;
+mod signed_answers;
 mod signer;
 mod speccheck;
 mod vectors;

@@ -141,12 +141,12 @@ impl JwksBuilder {
 }
 
 #[cfg(feature = "transport")]
-fn default_http_client() -> Result<HttpClient, BuildError> {
+pub(crate) fn default_http_client() -> Result<HttpClient, BuildError> {
     HttpClient::transport()
 }
 
 #[cfg(not(feature = "transport"))]
-fn default_http_client() -> Result<HttpClient, BuildError> {
+pub(crate) fn default_http_client() -> Result<HttpClient, BuildError> {
     let why = "must be given, since the feature `transport` is off";
     Err(BuildError::new("http_client", "none", why))
 }

@@ -23,6 +23,7 @@ use self::snapshot::Snapshot;
 use self::store::Store;
 
 pub use self::builder::JwksBuilder;
+pub(crate) use self::builder::default_http_client;
 pub use self::ready::ColdStart;
 pub use self::status::{JwksHealth, JwksLoad, JwksStatus, JwksWatch};
 pub(crate) use self::store::{Landed, Next, Wait};

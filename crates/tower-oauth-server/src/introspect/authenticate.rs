@@ -1,0 +1,75 @@
+//! From a token to a verdict: at once if it is remembered, else after a question.
+
+use std::time::Duration;
+
+use tower_oauth_core::{Error, ErrorKind, Secret};
+use tower_service::Service;
+use tower_single_flight::FlightError;
+
+use super::Introspection;
+use super::edge::{Ask, flatten};
+use super::key::Key;
+use super::known::Known;
+use crate::{Authenticate, Caller, Presented, Rejection, Verdict};
+
+/// The shortest time after which a client is asked to come again.
+const SOON: Duration = Duration::from_secs(1);
+
+impl<C: Send + Sync + 'static> Authenticate for Introspection<C> {
+    type Claims = C;
+
+    fn authenticate(&self, presented: Presented<'_>) -> Verdict<C> {
+        let key = self.shared.keys.of(presented.token);
+        let asked = self.shared.store.asked();
+        match self.shared.store.find(&key, asked.at) {
+            Some(Ok(found)) => return Verdict::Now(self.admit(&found.known)),
+            Some(Err(reason)) => return Verdict::Now(Err(Rejection::Invalid(reason))),
+            None => {}
+        }
+        if let Some(error) = self.shared.gate.closed(asked.at) {
+            return Verdict::Now(self.without_answer(&key, &error));
+        }
+        let ask = Ask { key, token: Secret::new(presented.token), asked };
+        Verdict::Later(Box::pin(self.clone().ask(ask)))
+    }
+}
+
+impl<C: Send + Sync + 'static> Introspection<C> {
+    async fn ask(self, ask: Ask) -> Result<Caller<C>, Rejection> {
+        let key = ask.key;
+        let mut flight = self.shared.flight.clone();
+        let mut landed = flight.call(ask.clone()).await;
+        if matches!(landed, Err(FlightError::Lost)) {
+            // The runtime that it was started in has ended; ours has not.
+            landed = flight.call(ask).await;
+        }
+        match landed.map(|landed| landed.verdict) {
+            Ok(Ok(found)) => self.admit(&found.known),
+            Ok(Err(reason)) => Err(Rejection::Invalid(reason)),
+            Err(error) => self.without_answer(&key, &flatten(error)),
+        }
+    }
+
+    /// Judges by the rules of this route.
+    fn admit(&self, known: &Known<C>) -> Result<Caller<C>, Rejection> {
+        known.admit(&self.route.audiences, self.route.may_lack_audience).map_err(Rejection::Invalid)
+    }
+
+    /// The server cannot be asked: what the route wants to be done then.
+    fn without_answer(&self, key: &Key, error: &Error) -> Result<Caller<C>, Rejection> {
+        let unavailable = |cause: ErrorKind| Rejection::Unavailable {
+            cause,
+            retry_after: error.retry_after().unwrap_or_default().max(SOON),
+        };
+        let grace = self.route.outage.grace(error);
+        let now = self.shared.clock.now();
+        let known = grace.and_then(|grace| self.shared.store.find_stale(key, now, grace));
+        match known {
+            Some((known, left)) => {
+                let wall = self.shared.clock.unix_seconds();
+                self.admit(&known).map(|caller| known.prolong(caller, wall, left))
+            }
+            None => Err(unavailable(error.kind())),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Opaque tokens against a scripted issuer; a case's id stands in the name of its test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod answers;
+mod builder;
+mod cache;
+mod fixture;
+mod flights;
+mod kinds;
+mod outage;
+mod signed;
