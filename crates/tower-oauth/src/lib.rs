@@ -29,10 +29,16 @@ pub use tower_oauth_server::NotAuthenticated;
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub use tower_oauth_server::{
-    Algorithm, Authenticate, Authenticated, Caller, DoorBody, InvalidToken, Jwks, JwksBuilder,
-    JwksHealth, Jwt, JwtBuilder, JwtIssuer, KeySet, MalformedRequest, Presented, Principal,
-    Rejection, RequireScope, RequireScopeLayer, RequireToken, RequireTokenLayer, SkippedKey,
-    StandardClaims, Verdict,
+    Algorithm, Authenticate, Authenticated, AuthenticationRequirement, Caller, ColdStart,
+    Confirmation, DoorBody, Dpop, DpopBuilder, Introspection, IntrospectionBuilder,
+    IntrospectionClient, IntrospectionIssuer, InvalidProof, InvalidToken, Issuers, Jwks,
+    JwksBuilder, JwksHealth, JwksLoad, JwksStatus, JwksWatch, Jwt, JwtBuilder, JwtIssuer,
+    JwtOrOpaque, JwtThenIntrospect, KeySet, MalformedRequest, MutualTls, Outage, PeerCertificate,
+    Presented, Principal, Profile, ProofId, Readiness, Rejection, Remember, RenderRejection,
+    ReplayStore, RequireAuthenticationLayer, RequireClaimsLayer, RequireRule, RequireScope,
+    RequireScopeLayer, RequireToken, RequireTokenLayer, ResourceMetadata, ResourceMetadataBuilder,
+    Scheme, Seen, ServeResourceMetadata, SkipReason, SkippedKey, StandardClaims, TenantResolver,
+    Tenants, TenantsBuilder, UntilExpiry, Verdict, VerifiedTokenCache, VerifyingKey,
 };
 
 /// JWS, JWK and claims, as the server door uses them.
