@@ -22,7 +22,7 @@ fn a_value_that_cannot_work_is_named() {
     ] {
         let error = refused(Dpop::builder().external_base_url(url));
         // What may be a secret is not shown.
-        let shown = url.replace("user@", "").replace("?a=b", "");
+        let shown = url.replace("https://user@", "").replace("?a=b", "");
         assert!(error.starts_with(&format!("external_base_url `{shown}`: ")), "{error}");
     }
     assert!(Dpop::builder().external_base_url("http://127.0.0.1:8080").build().is_ok());
