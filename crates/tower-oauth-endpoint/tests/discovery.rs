@@ -105,24 +105,24 @@ async fn only_where_there_is_no_metadata_the_next_address_is_asked() {
         (Says::Metadata("https://idp.example/realms/other"), false),
         (Says::Metadata(there), false),
         (Says::Raw(r#"{"issuer":["https://idp.example/realms/shop"]}"#), true),
-        (
-            Says::Raw(
-                r#"{"issuer":"https://idp.example/realms/shop","token_endpoint":"http://idp.example/t"}"#,
-            ),
-            false,
-        ),
-        (
-            Says::Raw(
-                r#"{"issuer":"https://idp.example/realms/shop","token_endpoint":"https://evil.example/t"}"#,
-            ),
-            false,
-        ),
     ];
     for (index, (first, goes_on)) in cases.into_iter().enumerate() {
         let says = [(APPENDED, first), (INSERTED, Says::Metadata(ISSUER))];
         let (answer, asked) = discover(MetadataCodec::new(), &says).await;
         assert_eq!(answer.is_ok(), goes_on, "case {index}: {answer:?}");
         assert_eq!(asked.len(), if goes_on { 2 } else { 1 }, "case {index}: {asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn k04_an_endpoint_that_cannot_be_used_is_refused_and_not_looked_for_elsewhere() {
+    for uri in ["http://idp.example/t", "https://evil.example/t", "/t", "https://a@idp.example/t"] {
+        let body = format!(r#"{{"issuer":"{ISSUER}","token_endpoint":"{uri}"}}"#);
+        let says = [(APPENDED, Says::Raw(body.leak())), (INSERTED, Says::Metadata(ISSUER))];
+        let (answer, asked) = discover(MetadataCodec::new(), &says).await;
+        let error = answer.unwrap().token_endpoint().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Configuration(_)), "{uri}: {error:?}");
+        assert_eq!(asked, [APPENDED], "{uri}");
     }
 }
 
