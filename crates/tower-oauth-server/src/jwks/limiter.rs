@@ -104,6 +104,12 @@ impl Misses {
         self.failed_until = Some(now + pause.max(asked));
     }
 
+    /// For how long a fetch that has failed keeps everybody from the next one, if it does.
+    pub(super) fn failing(&self, now: Instant) -> Option<Duration> {
+        let until = self.failed_until.filter(|until| now < *until)?;
+        Some(until.saturating_duration_since(now))
+    }
+
     /// The issuer answers again.
     pub(super) fn healed(&mut self) {
         self.failures = 0;

@@ -26,7 +26,7 @@ pub use self::builder::JwksBuilder;
 pub(crate) use self::builder::default_http_client;
 pub use self::ready::ColdStart;
 pub use self::status::{JwksHealth, JwksLoad, JwksStatus, JwksWatch};
-pub(crate) use self::store::{Landed, Next, Wait};
+pub(crate) use self::store::{Landed, Next, NoFetch, Wait};
 
 /// The keys of one issuer (its JWK Set, RFC 7517 §5), kept fresh.
 ///
@@ -54,9 +54,12 @@ pub(crate) use self::store::{Landed, Next, Wait};
 ///    new key), are looked up at once, past the caches on the way; by all who miss at that
 ///    moment with one fetch. Fetches that bring nothing new space themselves out: at 0, 1, 3, 7,
 ///    15, 31 s and every 30 s after, until there was a quiet minute or a new key. A fetch that fails
-///    does not count; it is tried again in 1 s, 2 s, .. 10 s. In between the answer is "unknown key",
-///    at once. So forged tokens cost the issuer at most six fetches in their first minute and two in
-///    each after, and a real rotation in the midst of them is seen within 30 s.
+///    does not count; it is tried again in 1 s, 2 s, .. 10 s, and until then the answer is 503, since
+///    nobody knows whether there is such a key. Otherwise the answer in between is "unknown key" (401),
+///    at once: also to the first tokens of a rotation amid a flood of forged ones. So
+///    forged tokens cost the issuer at most six fetches in their first minute and two in
+///    each after, and a real rotation in the midst of them is seen within 30 s. More than 8,192
+///    requests that wait for one fetch are 503, too.
 /// 6. **Nothing bad replaces a good set**: no error page, redirect, truncated or oversized answer
 ///    (256 KiB, 100 keys, 5 s in all), and no set without a usable key. A key that cannot
 ///    be used is skipped and does not harm the others.
@@ -322,9 +325,9 @@ impl Jwks {
     }
 
     /// Waits for a missing key, if that makes sense now. See [`Store::miss`].
-    pub(crate) fn miss(&self, kid: Option<&str>, seen: u64, asked: Option<u64>) -> Next<()> {
+    pub(crate) fn miss(&self, kid: Option<&str>, seen: u64, asked: Option<u64>) -> Next<NoFetch> {
         match &self.0.keys {
-            Keys::Fixed(_) => Next::Refuse(()),
+            Keys::Fixed(_) => Next::Refuse(NoFetch::Absent),
             Keys::Fetched(store) => store.miss(kid, seen, asked),
         }
     }

@@ -50,6 +50,17 @@ pub(crate) enum Next<N> {
     Refuse(N),
 }
 
+/// Why no fetch is made for a missing key.
+#[derive(Debug)]
+pub(crate) enum NoFetch {
+    /// It was looked for just now: the issuer does not have it. Keys that never change have no other, either.
+    Absent,
+    /// Forged tokens have used up the fetches.
+    NoBudget,
+    /// A fetch for a missing key has just failed, so that nobody knows; how, and when to come again.
+    Failing(ErrorKind, Duration),
+}
+
 /// What came of waiting.
 #[derive(Debug)]
 pub(crate) enum Landed {
@@ -142,7 +153,7 @@ impl Store {
 
     /// Waits for a set that has the key which the set of the fetch `seen` has not, if a fetch is in
     /// the air or in the budget.
-    pub(super) fn miss(&self, kid: Option<&str>, seen: u64, asked: Option<u64>) -> Next<()> {
+    pub(super) fn miss(&self, kid: Option<&str>, seen: u64, asked: Option<u64>) -> Next<NoFetch> {
         let now = self.now();
         let mut gate = self.shared.gate();
         // Sets change under the gate: what was not there a moment ago may be there now, and to ask
@@ -156,12 +167,14 @@ impl Store {
             return Next::Wait(self.join(&gate, asked));
         }
         if gate.absent.holds(kid.unwrap_or(NO_KID), now) {
-            return Next::Refuse(());
+            return Next::Refuse(NoFetch::Absent);
         }
-        match gate.misses.spend(now) {
-            Some(spent) => Next::Wait(self.wait(&mut gate, asked, Why::Miss(spent))),
-            None => Next::Refuse(()),
+        if let Some(spent) = gate.misses.spend(now) {
+            return Next::Wait(self.wait(&mut gate, asked, Why::Miss(spent)));
         }
+        let cause = gate.last_error.unwrap_or(ErrorKind::Lost);
+        let failing = gate.misses.failing(now);
+        Next::Refuse(failing.map_or(NoFetch::NoBudget, |left| NoFetch::Failing(cause, left)))
     }
 
     /// The key was looked for in a set from after the question, and is not there.

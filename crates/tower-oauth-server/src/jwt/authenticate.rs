@@ -8,7 +8,7 @@ use tower_oauth_jose::{Checked, InvalidToken, StandardClaims, Thumbprint, Unveri
 
 use super::Jwt;
 use super::cache::{Digest, Entry, Standing};
-use crate::jwks::{Landed, Next, Wait};
+use crate::jwks::{Landed, Next, NoFetch, Wait};
 use crate::{Authenticate, Caller, Presented, Principal, Rejection, Verdict};
 
 /// How often a token is looked at: the first set, one from before the question, one from after it,
@@ -128,8 +128,7 @@ impl<C: Send + Sync + 'static> Jwt<C> {
                     return Verdict::Now(self.accept(verified, standing, digest));
                 }
                 Look::Doubtful(token, found) => {
-                    let refusal = Rejection::Invalid(found.reason);
-                    let next = self.miss(&token, &found, None, refusal);
+                    let next = self.miss(&token, &found, None, &Landed::Nothing);
                     (checked, doubt) = (token, Some(found));
                     next
                 }
@@ -147,7 +146,7 @@ impl<C: Send + Sync + 'static> Jwt<C> {
                 }
             }
         }
-        Verdict::Now(Err(undecided(doubt)))
+        Verdict::Now(Err(undecided()))
     }
 }
 
@@ -172,13 +171,19 @@ impl<C> Jwt<C> {
                     return self.accept_late(verified, standing, digest);
                 }
                 Look::Doubtful(token, found) => {
-                    let refusal = Rejection::Invalid(found.reason);
-                    if matches!(landed, Landed::Answered) && newer_keys_may_help(found.reason) {
-                        self.0.jwks.absent(token.kid());
-                        return Err(refusal);
+                    if newer_keys_may_help(found.reason) {
+                        if matches!(landed, Landed::Answered) {
+                            self.0.jwks.absent(token.kid());
+                            return Err(Rejection::Invalid(found.reason));
+                        }
+                        if let Landed::Failed(error) = &landed
+                            && error.kind() == ErrorKind::TooManyWaiters
+                        {
+                            return Err(unavailable(error.kind(), error.retry_after()));
+                        }
                     }
                     // The set may be from before the token's key, so that it is no answer yet.
-                    let next = self.miss(&token, &found, asked, refusal);
+                    let next = self.miss(&token, &found, asked, &landed);
                     (checked, doubt) = (token, Some(found));
                     next
                 }
@@ -196,7 +201,7 @@ impl<C> Jwt<C> {
                 Next::Wait(next) => wait = Some(next),
             }
         }
-        Err(undecided(doubt))
+        Err(undecided())
     }
 
     fn miss(
@@ -204,16 +209,25 @@ impl<C> Jwt<C> {
         token: &Checked<'_>,
         doubt: &Doubt,
         asked: Option<u64>,
-        refusal: Rejection,
+        landed: &Landed,
     ) -> Next<Rejection> {
+        let invalid = Rejection::Invalid(doubt.reason);
         if !newer_keys_may_help(doubt.reason) {
-            return Next::Refuse(refusal);
+            return Next::Refuse(invalid);
         }
-        match self.0.jwks.miss(token.kid(), doubt.seen, asked) {
-            Next::LookAgain => Next::LookAgain,
-            Next::Wait(wait) => Next::Wait(wait),
-            Next::Refuse(()) => Next::Refuse(refusal),
-        }
+        let why_not = match self.0.jwks.miss(token.kid(), doubt.seen, asked) {
+            Next::LookAgain => return Next::LookAgain,
+            Next::Wait(wait) => return Next::Wait(wait),
+            Next::Refuse(why_not) => why_not,
+        };
+        // Who could not ask does not know that the token is bad.
+        Next::Refuse(match (why_not, landed) {
+            (NoFetch::Failing(cause, left), _) => unavailable(cause, Some(left)),
+            (NoFetch::NoBudget, Landed::Failed(error)) => {
+                unavailable(error.kind(), error.retry_after())
+            }
+            (NoFetch::Absent | NoFetch::NoBudget, _) => invalid,
+        })
     }
 
     fn first(&self, asked: Option<u64>) -> Next<Rejection> {
@@ -297,11 +311,8 @@ fn newer_keys_may_help(reason: InvalidToken) -> bool {
 }
 
 /// Sets came and went while they were looked at, or their flights were lost.
-fn undecided(doubt: Option<Doubt>) -> Rejection {
-    match doubt {
-        Some(doubt) => Rejection::Invalid(doubt.reason),
-        None => unavailable(ErrorKind::Lost, None),
-    }
+fn undecided() -> Rejection {
+    unavailable(ErrorKind::Lost, None)
 }
 
 pub(crate) fn unavailable(cause: ErrorKind, left: Option<Duration>) -> Rejection {

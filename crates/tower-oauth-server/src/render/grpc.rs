@@ -4,7 +4,7 @@
 //! too where there is no body.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 use super::{description, retry_after};
@@ -45,6 +45,8 @@ pub(super) fn response(
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // To a cache it is a success like any other.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     write_status(headers, rejection);
     // Not part of gRPC: metadata by which a client layer tells a dead token from one that is not enough.
     if let Some(challenge) = challenge {

@@ -123,9 +123,10 @@ pub(crate) fn is_native_grpc(headers: &HeaderMap) -> bool {
 impl Dialect {
     fn of(head: &Parts) -> Self {
         match grpc::content_type(&head.headers) {
-            Some(content_type) => Self::Grpc(content_type),
-            None if head.method == Method::HEAD => Self::HttpHead,
-            None => Self::Http,
+            // gRPC is always POST; for anything else, an answer with status 200 would be a success.
+            Some(content_type) if head.method == Method::POST => Self::Grpc(content_type),
+            _ if head.method == Method::HEAD => Self::HttpHead,
+            _ => Self::Http,
         }
     }
 }

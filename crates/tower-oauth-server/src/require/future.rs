@@ -31,6 +31,8 @@ pin_project! {
         Refused { refusal: Refusal },
         /// The authenticator asks somebody. Boxed, so that the requests that need not wait do not carry the space.
         Waiting { wait: Box<Wait<S, B>> },
+        /// The token was found good after a wait; the inner service is made ready.
+        Readying { call: Box<Call<S, B>> },
         /// The inner service answers.
         Calling { #[pin] future: F, on_answer: OnAnswer },
     }
@@ -39,8 +41,15 @@ pin_project! {
 struct Wait<S, B> {
     verdict: BoxFuture<Result<Proof, Rejection>>,
     door: Arc<Door>,
+    /// Not ready, so that no place in it is taken for somebody who may be refused.
     inner: S,
     request: Request<B>,
+}
+
+struct Call<S, B> {
+    inner: S,
+    request: Request<B>,
+    on_answer: OnAnswer,
 }
 
 impl<S, B, F> ResponseFuture<S, B, F> {
@@ -78,22 +87,38 @@ where
                 StateProjection::Calling { future, on_answer } => {
                     return future.poll(cx).map_ok(|response| on_answer.apply(response));
                 }
-                StateProjection::Waiting { wait } => ready!(wait.verdict.as_mut().poll(cx)),
+                StateProjection::Readying { call } => {
+                    ready!(call.inner.poll_ready(cx))?;
+                    None
+                }
+                StateProjection::Waiting { wait } => Some(ready!(wait.verdict.as_mut().poll(cx))),
             };
             // The request has to be moved out. What stands in its place is seen only if the call below panics and somebody polls on.
             let gone = Refusal::over_http(Rejection::Misconfigured("the call has panicked"));
             let taken = state.as_mut().project_replace(State::Refused { refusal: gone });
-            let StateTaken::Waiting { wait } = taken else { continue };
-            let Wait { door, mut inner, request, .. } = *wait;
-            let (mut head, body) = request.into_parts();
-            state.set(match verdict {
-                Ok(proof) => {
-                    let on_answer = door.admit(&mut head, door.admission(proof));
-                    let future = inner.call(Request::from_parts(head, body));
-                    State::Calling { future, on_answer }
+            state.set(match (taken, verdict) {
+                (StateTaken::Waiting { wait }, Some(verdict)) => wait.decided(verdict),
+                (StateTaken::Readying { call }, _) => {
+                    let Call { mut inner, request, on_answer } = *call;
+                    State::Calling { future: inner.call(request), on_answer }
                 }
-                Err(rejection) => State::Refused { refusal: door.refusal(rejection, &head) },
+                _ => continue,
             });
+        }
+    }
+}
+
+impl<S, B> Wait<S, B> {
+    fn decided<F>(self, verdict: Result<Proof, Rejection>) -> State<S, B, F> {
+        let Self { door, inner, request, .. } = self;
+        let (mut head, body) = request.into_parts();
+        match verdict {
+            Ok(proof) => {
+                let on_answer = door.admit(&mut head, door.admission(proof));
+                let request = Request::from_parts(head, body);
+                State::Readying { call: Box::new(Call { inner, request, on_answer }) }
+            }
+            Err(rejection) => State::Refused { refusal: door.refusal(rejection, &head) },
         }
     }
 }

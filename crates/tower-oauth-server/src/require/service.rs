@@ -59,9 +59,10 @@ where
                 ResponseFuture::refused(self.door.refusal(rejection, &head))
             }
             Answer::Later(verdict) => {
-                // The service that is ready goes with this request; what stays has to be made ready for the next.
-                let clone = self.inner.clone();
-                let inner = std::mem::replace(&mut self.inner, clone);
+                // The place is given back here, too: whoever makes the door wait, and may be refused after it, must not keep out those
+                // who need not wait. The clone is made ready when the verdict is there.
+                self.inner = self.inner.clone();
+                let inner = self.inner.clone();
                 let request = Request::from_parts(head, body);
                 ResponseFuture::waiting(verdict, Arc::clone(&self.door), inner, request)
             }

@@ -170,3 +170,20 @@ fn a_realm_that_would_break_the_challenge_is_refused_by_the_builder() {
     let error = table().realm("a\"b").unwrap_err().to_string();
     assert!(error.starts_with("realm `a\\\"b`"), "{error}");
 }
+
+#[tokio::test]
+async fn a_refusal_with_status_200_is_kept_out_of_caches() {
+    let layer = table();
+    let answer = ask(&layer, grpc(with_token(EXPIRED))).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    // gRPC is always POST: to anything else with its media type, a refusal is an HTTP one.
+    for method in [Method::GET, Method::HEAD, Method::PUT, Method::OPTIONS] {
+        let mut request = grpc(with_token(EXPIRED));
+        *request.method_mut() = method.clone();
+        let answer = ask(&layer, request).await;
+        assert_eq!(answer.status, 401, "{method}");
+        assert_eq!(answer.header("grpc-status"), None, "{method}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{method}");
+    }
+}

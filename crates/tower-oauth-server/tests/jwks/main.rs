@@ -10,5 +10,6 @@ mod events;
 mod handle;
 mod misses;
 mod outage;
+mod places;
 mod refresh;
 mod snapshot_file;

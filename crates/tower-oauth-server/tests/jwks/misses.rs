@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, IF_NONE_MATCH};
 use http_body_util::Full;
 use tower::ServiceExt;
+use tower_oauth_core::ErrorKind;
 use tower_oauth_endpoint::HttpClient;
 use tower_oauth_server::{JwksHealth, Rejection, Verdict};
 use tower_oauth_test::{Endpoint, Fault, Rotation, Signature, TokenSpec};
@@ -172,6 +173,11 @@ async fn k10_who_knows_the_next_kid_cannot_hide_its_key_for_longer() {
     }
 }
 
+/// The issuer fails, so that nobody knows whether a key is unknown.
+fn is_trouble(rejection: &Rejection) -> bool {
+    matches!(rejection, Rejection::Unavailable { cause: ErrorKind::Status(500), .. })
+}
+
 #[tokio::test(start_paused = true)]
 async fn case_22_misses_do_not_spend_what_a_refresh_needs() {
     let house = House::warm().await;
@@ -179,11 +185,13 @@ async fn case_22_misses_do_not_spend_what_a_refresh_needs() {
     house.pass(590.0);
     house.issuer.fault(Endpoint::Jwks, Fault::Status(500));
     // The refresh that is due fails, and so does the fetch for the missing key.
-    assert_eq!(house.judge(&house.issuer.forge("a")).await.unwrap_err(), unknown_key());
+    let rejection = house.judge(&house.issuer.forge("a")).await.unwrap_err();
+    assert!(is_trouble(&rejection), "{rejection:?}");
     assert_eq!(house.fetches(), 2);
     for n in 0..100 {
         let forged = house.issuer.forge(&n.to_string());
-        assert_eq!(house.judge_now(&forged).unwrap_err(), unknown_key());
+        let rejection = house.judge_now(&forged).unwrap_err();
+        assert!(is_trouble(&rejection), "{rejection:?}");
     }
     house.issuer.heal_all();
     house.pass(1.0);
@@ -198,8 +206,10 @@ async fn case_23_a_fetch_that_fails_does_not_spend_the_budget() {
     let house = House::warm().await;
     house.issuer.fault(Endpoint::Jwks, Fault::Status(500)).times(3);
     for pause in [1.0, 2.0, 4.0] {
-        assert_eq!(house.judge(&house.issuer.forge("a")).await.unwrap_err(), unknown_key());
-        assert_eq!(house.judge_now(&house.issuer.forge("b")).unwrap_err(), unknown_key());
+        let rejection = house.judge(&house.issuer.forge("a")).await.unwrap_err();
+        assert!(is_trouble(&rejection), "{rejection:?}");
+        let rejection = house.judge_now(&house.issuer.forge("b")).unwrap_err();
+        assert!(is_trouble(&rejection), "{rejection:?}");
         house.pass(pause);
     }
     assert_eq!(house.fetches(), 3);
