@@ -7,7 +7,7 @@ use tower_oauth_core::{Clock, Error, ErrorKind, Secret};
 use tower_oauth_jose::{InvalidToken, Rules, Unverified, Verified};
 
 use crate::Jwks;
-use crate::jwks::{Landed, Next};
+use crate::jwks::{Landed, Next, NoFetch};
 
 /// The first set, one from before the question, one from after it, and one more.
 const LOOKS: usize = 4;
@@ -66,7 +66,12 @@ impl SignedAnswers {
                         match self.jwks.miss(checked.kid(), peek.seq(), asked) {
                             Next::LookAgain => continue,
                             Next::Wait(wait) => wait,
-                            Next::Refuse(()) => return Err(unsound(reason)),
+                            Next::Refuse(NoFetch::Failing(cause, left)) => {
+                                return Err(Error::new(cause).with_retry_after(Some(left)));
+                            }
+                            Next::Refuse(NoFetch::Absent | NoFetch::NoBudget) => {
+                                return Err(unsound(reason));
+                            }
                         }
                     }
                 }
