@@ -25,7 +25,7 @@ use super::state::{Decision, State};
 ///   (1 s, doubling to 60 s, with jitter).
 /// * **The exchange is detached**: callers that go away lose only their own wait.
 /// * **A failed exchange** is tried up to four times within two seconds where the trouble may pass;
-///   then everybody who waits is told, and the same answer is given until the back-off (250 ms doubling to 30 s; refusals in
+///   then everybody who waits is told, and the same answer is given until the back-off (1 s doubling to 5 s, with jitter; refusals in
 ///   OAuth's own words 500 ms to 5 min; `Retry-After` up to 5 min) is over.
 ///
 /// Cloning is a reference count; clones share everything. Exchanges run on the Tokio runtime of

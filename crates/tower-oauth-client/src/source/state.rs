@@ -13,7 +13,8 @@ const REMEMBERED: usize = 4;
 
 /// Goes on where the pauses between the tries of one exchange end.
 const TRANSIENT_BASE: Duration = Duration::from_millis(1000);
-const TRANSIENT_CAP: Duration = Duration::from_secs(30);
+/// Short, since a client without a token is a client that fails: it comes back at most this late.
+const TRANSIENT_CAP: Duration = Duration::from_secs(5);
 /// A refusal in OAuth's own words will not change by asking again; an operator may change it. The
 /// first step is short all the same: an authorization server that starts up refuses what it will
 /// know a second later.

@@ -62,13 +62,13 @@ async fn a_dead_server_that_comes_back_is_found_within_the_back_off() {
         assert!(tokens.fetch(Need::Any).await.is_err());
         sleep_ms(100).await;
     }
-    assert!((100..300).contains(&rig.exchanges()), "{} calls in an hour", rig.exchanges());
+    assert!((600..1500).contains(&rig.exchanges()), "{} calls in an hour", rig.exchanges());
     rig.issuer.heal(Endpoint::Token);
     let back = rig.clock.ms();
     while tokens.fetch(Need::Any).await.is_err() {
         sleep_ms(100).await;
     }
-    assert!(rig.clock.ms() - back <= 30_100);
+    assert!(rig.clock.ms() - back <= 5_100);
 }
 
 #[tokio::test(start_paused = true)]

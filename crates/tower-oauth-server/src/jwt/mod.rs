@@ -3,6 +3,7 @@
 mod authenticate;
 mod builder;
 mod cache;
+mod options;
 
 use std::fmt;
 use std::sync::Arc;

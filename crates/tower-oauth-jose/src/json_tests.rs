@@ -1,0 +1,176 @@
+use super::*;
+
+fn parse(text: &str) -> Result<Object<'_>, JsonError> {
+    Object::parse(text.as_bytes())
+}
+
+#[test]
+fn members_are_found_and_typed() {
+    let text = r#"{"a":"x","n":-7,"f":12.9,"e":1e3,"u":"\u00e9\ud83d\ude00\n","l":["p", "q" ],"z":null,"o":{}}"#;
+    let object = parse(text).unwrap();
+    assert_eq!(object.get("a").unwrap().string().unwrap(), "x");
+    assert_eq!(object.get("n").unwrap().whole_number(), Some(-7));
+    assert_eq!(object.get("f").unwrap().whole_number(), Some(12));
+    assert_eq!(object.get("e").unwrap().whole_number(), Some(1000));
+    assert_eq!(object.get("u").unwrap().string().unwrap(), "é😀\n");
+    let list: Vec<_> = object.get("l").unwrap().elements().unwrap().collect();
+    assert_eq!(list.len(), 2);
+    assert_eq!(list[1].string().unwrap(), "q");
+    assert!(object.contains("z"));
+    assert!(object.get("z").unwrap().string().is_none());
+    assert!(object.get("z").unwrap().whole_number().is_none());
+    assert!(object.get("a").unwrap().elements().is_none());
+    assert_eq!(object.get("o").unwrap().elements().map(|_| ()), None);
+    assert!(object.get("missing").is_none());
+}
+
+#[test]
+fn j21_a_member_that_occurs_twice_is_refused_at_every_level() {
+    for text in [
+        r#"{"alg":1,"alg":1}"#,
+        r#"{"alg":1,"\u0061lg":1}"#,
+        r#"{"\u0061lg":1,"\u0061l\u0067":2}"#,
+        r#"{"a":{"b":1,"b":2}}"#,
+        r#"{"a":[{"x":0},{"b":1,"c":3,"b":2}]}"#,
+        r#"{"a":{"b":{"c":{"":1,"":1}}},"z":1}"#,
+    ] {
+        assert_eq!(parse(text).unwrap_err(), JsonError::Duplicate, "{text}");
+    }
+    // The same name in different objects is no duplicate.
+    parse(r#"{"a":{"a":{"a":1}},"b":[{"a":1},{"a":1}]}"#).unwrap();
+}
+
+#[test]
+fn j22_depth_and_members_are_bounded() {
+    let nested =
+        |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+    parse(&nested(usize::from(MAX_DEPTH))).unwrap();
+    for depth in [33, 127, 129, 1_000, 100_000] {
+        assert_eq!(parse(&nested(depth)).unwrap_err(), JsonError::TooLarge, "{depth}");
+    }
+    assert_eq!(parse(&"{\"a\":".repeat(40)).unwrap_err(), JsonError::TooLarge);
+
+    let wide = |count: usize| {
+        let members: Vec<_> = (0..count).map(|n| format!("\"{n}\":0")).collect();
+        format!("{{{}}}", members.join(","))
+    };
+    parse(&wide(MAX_MEMBERS)).unwrap();
+    assert_eq!(parse(&wide(MAX_MEMBERS + 1)).unwrap_err(), JsonError::TooLarge);
+}
+
+#[test]
+fn j22_no_text_makes_the_reader_look_at_a_byte_more_than_a_few_times() {
+    let nested = |open: &str, close: &str| format!("{{\"a\":{}{}", open.repeat(31), close);
+    let fill = |piece: &str| format!("{{\"a\":[{}0]}}", piece.repeat(60_000 / piece.len()));
+    for text in [
+        nested("[", &"]".repeat(31)),
+        nested("{\"a\":", "0"),
+        "[".repeat(60_000),
+        "{\"a\":".repeat(10_000),
+        fill("0,"),
+        fill("[],"),
+        fill("[[[[[[[[[[]]]]]]]]]],"),
+        fill("{},"),
+        fill("{\"a\":{\"b\":{\"c\":{}}}},"),
+        fill("\"\\u0000\\ud83d\\ude00\","),
+        fill("-1.5e-10,"),
+        fill("        0,"),
+        format!("{{\"{}\":0}}", "a".repeat(60_000)),
+        format!("{{\"{}\":0}}", "\\u0061".repeat(10_000)),
+        format!("{{\"a\":\"{}", "\\\\".repeat(30_000)),
+        format!("{{\"a\":{}}}", "9".repeat(60_000)),
+        format!("{{{}\"a\":0}}", " ".repeat(60_000)),
+    ] {
+        let mut scanner = Scanner::new(&text);
+        let _ = scanner.object();
+        let looks = scanner.looks.get();
+        let shown = text.get(..40).unwrap_or(&text);
+        assert!(looks <= 12 * text.len() + 12, "{looks} for {} of {shown}", text.len());
+    }
+}
+
+#[test]
+fn j23_what_is_not_exactly_one_object_is_refused() {
+    for text in [
+        "",
+        " ",
+        "null",
+        "1",
+        "\"{}\"",
+        "[]",
+        "[{}]",
+        "{",
+        "}",
+        "{}}",
+        "{} ",
+        " {}",
+        "\n{}",
+        "\u{feff}{}",
+        "{}{}",
+        "{}\0",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{,}",
+        "{a:1}",
+        "{'a':1}",
+        "{\"a\":1 \"b\":2}",
+        "{\"a\":01}",
+        "{\"a\":+1}",
+        "{\"a\":.5}",
+        "{\"a\":1.}",
+        "{\"a\":1e}",
+        "{\"a\":-}",
+        "{\"a\":0x1}",
+        "{\"a\":NaN}",
+        "{\"a\":Infinity}",
+        "{\"a\":tru}",
+        "{\"a\":nulll}",
+        "{\"a\":[1,]}",
+        "{\"a\":[1 2]}",
+        "{\"a\":[}",
+        "{\"a\":\"\\x\"}",
+        "{\"a\":\"\\u12g4\"}",
+        "{\"a\":\"\\u+123\"}",
+        "{\"a\":\"\\ud800\"}",
+        "{\"a\":\"\\ud800\\u0041\"}",
+        "{\"a\":\"\\udc00\"}",
+        "{\"a\":\"\t\"}",
+        "{\"a\":\"\0\"}",
+        "{\"a\":\"}",
+        "{\"a\":1}//",
+        "{/**/}",
+        "{\"\\ud800\":1}",
+        "{1:1}",
+    ] {
+        assert_eq!(parse(text).unwrap_err(), JsonError::Malformed, "{text:?}");
+    }
+    for bytes in [&b"{\"a\":\"\xff\"}"[..], b"{\"a\":\"\xed\xa0\x80\"}", b"\xef\xbb\xbf{}"] {
+        assert_eq!(Object::parse(bytes).unwrap_err(), JsonError::Malformed);
+    }
+}
+
+#[test]
+fn numbers_are_rounded_down_and_never_wrap() {
+    for (text, expected) in [
+        ("0", Some(0)),
+        ("-0", Some(0)),
+        ("-0.5", Some(-1)),
+        ("1.999", Some(1)),
+        ("1e2", Some(100)),
+        ("9223372036854775807", Some(i64::MAX)),
+        ("18446744073709551615", None),
+        ("1e18", None),
+        ("1e308", None),
+        ("1e400", None),
+        ("-1e400", None),
+        ("\"1\"", None),
+        ("null", None),
+        ("true", None),
+        ("[1]", None),
+        ("{}", None),
+    ] {
+        let text = format!("{{\"n\":{text}}}");
+        assert_eq!(parse(&text).unwrap().get("n").unwrap().whole_number(), expected, "{text}");
+    }
+}
