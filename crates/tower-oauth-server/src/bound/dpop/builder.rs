@@ -218,7 +218,9 @@ fn targets(bases: &[String], trusted_host: Option<&str>) -> Result<Targets, Buil
 }
 
 fn base(url: &str) -> Result<Base, BuildError> {
-    let refuse = |why| BuildError::new("external_base_url", url, why);
+    // A query is not shown: it may be a secret.
+    let shown = url.split('?').next().unwrap_or_default();
+    let refuse = |why| BuildError::new("external_base_url", shown, why);
     let parsed = EndpointUri::parse(url).map_err(|error| error.with_option("external_base_url"))?;
     let uri = parsed.as_uri();
     if uri.query().is_some() {
