@@ -3,13 +3,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use tower_oauth_core::codec::MetadataCodec;
+use tower_oauth_core::codec::{Metadata, MetadataCodec};
 use tower_oauth_core::{BuildError, Clock, EndpointUri, Issuer, SystemClock};
-use tower_oauth_endpoint::{Discovery, HttpClient};
+use tower_oauth_endpoint::{Discovery, HttpClient, Locator};
 
 use super::Jwks;
-use super::fetch::{Fetcher, Source};
+use super::fetch::Fetcher;
 use super::file::SnapshotFile;
 use super::store::Store;
 
@@ -114,7 +113,7 @@ impl JwksBuilder {
         let (Place::Issuer(name) | Place::Uri(name)) = &self.place;
         let file = self.snapshot_file.map(|path| SnapshotFile::new(path, name)).transpose()?;
         let http = self.http.map_or_else(default_http_client, Ok)?;
-        let (issuer, source) = match self.place {
+        let (issuer, locator) = match self.place {
             Place::Uri(uri) => {
                 if let Some(host) = self.trusted_hosts.first() {
                     let why = "is for a discovered jwks_uri; this one is given";
@@ -122,7 +121,7 @@ impl JwksBuilder {
                 }
                 let uri =
                     EndpointUri::parse(&uri).map_err(|error| error.with_option("jwks_uri"))?;
-                (None, Source::Uri(uri))
+                (None, Locator::fixed(uri))
             }
             Place::Issuer(issuer) => {
                 let issuer = Issuer::parse(&issuer)?;
@@ -131,11 +130,13 @@ impl JwksBuilder {
                     .into_iter()
                     .fold(MetadataCodec::new(), MetadataCodec::trust_host);
                 let discovery = Discovery::new(codec, http.clone());
-                let found = ArcSwapOption::empty();
-                (Some(issuer.clone()), Source::Issuer { issuer, discovery, found })
+                let clock = Arc::clone(&self.clock);
+                let locator =
+                    Locator::discovered(issuer.clone(), discovery, Metadata::jwks_uri, clock);
+                (Some(issuer), locator)
             }
         };
-        let fetcher = Fetcher::new(source, http, Arc::clone(&self.clock));
+        let fetcher = Fetcher::new(locator, http, Arc::clone(&self.clock));
         Ok(Jwks::fetched(issuer, Store::new(fetcher, self.clock, self.stale_for, file)))
     }
 }

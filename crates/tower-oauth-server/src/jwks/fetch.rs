@@ -3,14 +3,14 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::HeaderValue;
 use tower_oauth_core::codec::{JwksCodec, JwksRequest, JwksResponse};
-use tower_oauth_core::{BoxFuture, Clock, EndpointUri, Error, ErrorKind, Issuer};
-use tower_oauth_endpoint::{Discovery, Endpoint, HttpClient};
+use tower_oauth_core::{BoxFuture, Clock, EndpointUri, Error, ErrorKind};
+use tower_oauth_endpoint::{Endpoint, HttpClient, Locator};
 use tower_oauth_jose::{KeySet, KeySetError};
 use tower_service::Service;
 use tracing::Instrument;
@@ -22,10 +22,6 @@ use crate::observe;
 
 /// The total time of a fetch, discovery included.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// How long a discovered address is believed.
-const REDISCOVER: Duration = Duration::from_secs(60 * 60);
-/// The time for asking again while an address is known, so that some is left to fetch from it.
-const REDISCOVERY_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Asks for the key set.
 #[derive(Clone, Debug)]
@@ -106,26 +102,17 @@ pub(super) struct Failed {
 pub(super) struct Fetcher(Arc<Inner>);
 
 struct Inner {
-    source: Source,
+    locator: Locator,
     endpoint: Endpoint<JwksCodec, HttpClient>,
     clock: Arc<dyn Clock>,
-}
-
-/// Where the set is.
-pub(super) enum Source {
-    Uri(EndpointUri),
-    Issuer { issuer: Issuer, discovery: Discovery<HttpClient>, found: ArcSwapOption<Found> },
-}
-
-/// A discovered address.
-pub(super) struct Found {
-    uri: EndpointUri,
-    at: Instant,
+    /// Where the set at hand came from: its entity tag means something only there.
+    from: ArcSwapOption<EndpointUri>,
 }
 
 impl Fetcher {
-    pub(super) fn new(source: Source, http: HttpClient, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Inner { source, endpoint: Endpoint::new(JwksCodec, http), clock }))
+    pub(super) fn new(locator: Locator, http: HttpClient, clock: Arc<dyn Clock>) -> Self {
+        let endpoint = Endpoint::new(JwksCodec, http);
+        Self(Arc::new(Inner { locator, endpoint, clock, from: ArcSwapOption::empty() }))
     }
 }
 
@@ -160,71 +147,29 @@ impl Service<Ask> for Fetcher {
 
 impl Inner {
     async fn timed_fetch(&self, ask: Ask) -> Result<Answer, Error> {
-        #[cfg(feature = "metrics")]
         let (why, began) = (ask.why, self.clock.now());
         let result = tokio::time::timeout(DEADLINE, self.fetch(ask)).await;
         let result = result.unwrap_or_else(|_| Err(ErrorKind::Timeout.into()));
+        let took = self.clock.now().saturating_duration_since(began);
+        tracing::debug!(target: "tower_oauth::jwks", why = name(why), took_ms = took.as_millis());
         #[cfg(feature = "metrics")]
-        observe::jwks_fetched(
-            name(why),
-            result.as_ref().map(Answer::keys).map_err(Error::kind),
-            self.clock.now().saturating_duration_since(began),
-        );
+        {
+            let keys = result.as_ref().map(Answer::keys).map_err(Error::kind);
+            observe::jwks_fetched(name(why), keys, took);
+        }
         result
     }
 
     async fn fetch(&self, ask: Ask) -> Result<Answer, Error> {
-        let Source::Issuer { found, .. } = &self.source else {
-            let Source::Uri(uri) = &self.source else {
-                return Err(ErrorKind::Configuration("the key set has no source").into());
-            };
-            return self.get(uri, &ask).await;
-        };
-        let now = self.clock.now();
-        let known = found.load_full();
-        let known = known.as_deref();
-        let recent = known.filter(|found| now.duration_since(found.at) < REDISCOVER);
-        let uri = match (recent, known) {
-            (Some(found), _) => found.uri.clone(),
-            (None, None) => self.discover(DEADLINE).await?,
-            // An address that has worked for an hour is better than none.
-            (None, Some(found)) => {
-                self.discover(REDISCOVERY_DEADLINE).await.unwrap_or_else(|_| found.uri.clone())
-            }
-        };
-        let result = self.get(&uri, &unconditional_elsewhere(&ask, known, &uri)).await;
-        match result {
-            // The address may be a former one. It is asked for again once, in the same fetch.
-            Err(error) if recent.is_some() && may_have_moved(error.kind()) => {
-                match self.discover(REDISCOVERY_DEADLINE).await {
-                    Ok(moved) if moved != uri => {
-                        self.get(&moved, &unconditional_elsewhere(&ask, known, &moved)).await
-                    }
-                    _ => Err(error),
-                }
-            }
-            result => result,
-        }
+        self.locator.call(|uri| self.get(uri, &ask)).await
     }
 
-    async fn discover(&self, deadline: Duration) -> Result<EndpointUri, Error> {
-        let Source::Issuer { issuer, discovery, found } = &self.source else {
-            return Err(ErrorKind::Configuration("the key set has no issuer").into());
-        };
-        let mut discovery = discovery.clone().with_deadline(deadline);
-        poll_fn(|cx| discovery.poll_ready(cx)).await?;
-        let metadata = discovery.call(issuer.clone()).await?;
-        let uri = metadata.jwks_uri()?;
-        // Stored before the set is fetched, so that a slow issuer gets further each time.
-        found.store(Some(Arc::new(Found { uri: uri.clone(), at: self.clock.now() })));
-        Ok(uri)
-    }
-
-    async fn get(&self, uri: &EndpointUri, ask: &Ask) -> Result<Answer, Error> {
+    async fn get(&self, uri: EndpointUri, ask: &Ask) -> Result<Answer, Error> {
         let bypass_caches = ask.why.bypasses_caches();
+        let is_from_there = self.from.load().as_deref() == Some(&uri);
         // Who misses a key does not believe that the set at hand is the one: no condition, so that a
         // server that computes its tags wrongly cannot hide a rotation.
-        let etag = if bypass_caches { None } else { ask.etag.clone() };
+        let etag = ask.etag.clone().filter(|_| is_from_there && !bypass_caches);
         let mut endpoint = self.endpoint.clone();
         poll_fn(|cx| endpoint.poll_ready(cx)).await?;
         let request = JwksRequest { uri: uri.clone(), etag, bypass_caches };
@@ -241,18 +186,9 @@ impl Inner {
                 if keys.is_empty() {
                     return Err(ErrorKind::Malformed("the key set has no usable key").into());
                 }
+                self.from.store(Some(Arc::new(uri)));
                 Ok(Answer::Set { keys: Arc::new(keys), etag, fresh_for, body })
             }
         }
     }
-}
-
-/// An entity tag means something only where it came from.
-fn unconditional_elsewhere(ask: &Ask, known: Option<&Found>, uri: &EndpointUri) -> Ask {
-    let same = known.is_some_and(|found| found.uri == *uri);
-    Ask { etag: ask.etag.clone().filter(|_| same), ..ask.clone() }
-}
-
-fn may_have_moved(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Status(404 | 410) | ErrorKind::Transport)
 }

@@ -250,7 +250,7 @@ mod tests {
     use tower_oauth_jose::{KeySet, NoKey};
 
     use super::*;
-    use crate::jwks::fetch::Source;
+    use tower_oauth_endpoint::Locator;
 
     const ED25519: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
 
@@ -271,7 +271,7 @@ mod tests {
             Ok::<_, Infallible>(http::Response::new(Full::new(Bytes::new())))
         }));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let source = Source::Uri(EndpointUri::parse("https://idp.example/jwks").unwrap());
+        let source = Locator::fixed(EndpointUri::parse("https://idp.example/jwks").unwrap());
         let fetcher = Fetcher::new(source, http, Arc::clone(&clock));
         Store::new(fetcher, clock, Duration::ZERO, None)
     }
