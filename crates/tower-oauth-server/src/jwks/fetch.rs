@@ -134,8 +134,7 @@ impl Service<Ask> for Fetcher {
                 return Ok(Fetched { seq, why, answer: Answer::NotAsked });
             }
             // Only here, where a load really runs: those who wait for it are not in the span.
-            let span =
-                tracing::debug_span!(target: "tower_oauth::jwks", "jwks_fetch", why = name(why));
+            let span = tracing::debug_span!(target: "tower_oauth::jwks", "jwks_fetch", why = name(why), took_ms = tracing::field::Empty);
             let result = inner.timed_fetch(ask).instrument(span).await;
             match result {
                 Ok(answer) => Ok(Fetched { seq, why, answer }),
@@ -147,11 +146,13 @@ impl Service<Ask> for Fetcher {
 
 impl Inner {
     async fn timed_fetch(&self, ask: Ask) -> Result<Answer, Error> {
-        let (why, began) = (ask.why, self.clock.now());
+        #[cfg(feature = "metrics")]
+        let why = ask.why;
+        let began = self.clock.now();
         let result = tokio::time::timeout(DEADLINE, self.fetch(ask)).await;
         let result = result.unwrap_or_else(|_| Err(ErrorKind::Timeout.into()));
         let took = self.clock.now().saturating_duration_since(began);
-        tracing::debug!(target: "tower_oauth::jwks", why = name(why), took_ms = took.as_millis());
+        tracing::Span::current().record("took_ms", took.as_millis());
         #[cfg(feature = "metrics")]
         {
             let keys = result.as_ref().map(Answer::keys).map_err(Error::kind);
