@@ -69,9 +69,10 @@ impl StatusCheck {
 
     fn look(&self, place: &Place) -> Look {
         let (store, now) = (&self.lists.shared.store, self.verifier.clock.now());
-        let list = store.find(&place.key).filter(|list| self.stands(list));
+        let list = store.find(&place.key);
         let seen = list.as_ref().map_or(0, |list| list.seq);
-        if let Some(list) = list.filter(|list| list.is_fresh(now)) {
+        let serves = |list: &Arc<Loaded>| list.is_fresh(now) && self.verifier.finds_standing(list);
+        if let Some(list) = list.filter(serves) {
             if now >= list.ages.refresh_at {
                 self.refresh_in_background(place, seen);
             }
@@ -144,18 +145,13 @@ impl StatusCheck {
         let last = self.lists.route.outage.grace(error).and_then(|grace| {
             let list = self.lists.shared.store.find(&place.key)?;
             let end = list.ages.fresh_until.checked_add(grace)?;
-            let serves = self.verifier.clock.now() < end && self.stands(&list);
+            let serves = self.verifier.clock.now() < end && self.verifier.finds_standing(&list);
             list.list.status(place.index).filter(|_| serves)
         });
         match last {
             Some(status) => self.admit(status),
             None => Err(unavailable(error.kind(), error.retry_after())),
         }
-    }
-
-    fn stands(&self, list: &Loaded) -> bool {
-        let wall = self.verifier.clock.unix_seconds();
-        list.stands(wall, self.verifier.jwks.peek().keys())
     }
 
     /// Sets a refresh off. Nobody waits for it.

@@ -35,6 +35,13 @@ pub(super) struct Verifier {
     pub(super) endpoint: Endpoint<StatusListCodec, HttpClient>,
 }
 
+impl Verifier {
+    /// Whether a list may be used at this moment, fresh or not.
+    pub(super) fn finds_standing(&self, list: &Loaded) -> bool {
+        list.stands(self.clock.unix_seconds(), self.jwks.peek().keys())
+    }
+}
+
 /// Asks for one list.
 #[derive(Clone)]
 pub(super) struct Ask {
@@ -100,6 +107,7 @@ impl Inner {
         if let Some(found) = self.store.find(&ask.key)
             && found.seq != ask.seen
             && found.is_fresh(clock.now())
+            && ask.verifier.finds_standing(&found)
         {
             return Ok(found);
         }
@@ -139,10 +147,12 @@ impl Inner {
     async fn load(&self, ask: &Ask) -> Result<Loaded, Error> {
         let verifier = &ask.verifier;
         // From before the question, so that the time on the way counts too.
-        let (asked, wall) = (verifier.clock.now(), verifier.clock.unix_seconds());
+        let asked = verifier.clock.now();
         let mut endpoint = verifier.endpoint.clone();
         poll_fn(|cx| endpoint.poll_ready(cx)).await?;
         let text = endpoint.call(StatusListRequest { uri: ask.uri.clone() }).await?;
+        // From after it: a list may be signed for us at this moment.
+        let wall = verifier.clock.unix_seconds();
         let seconds = Duration::from_secs(u64::try_from(wall).unwrap_or(0));
         let now = UNIX_EPOCH.checked_add(seconds).unwrap_or(UNIX_EPOCH);
         let checked = Unverified::parse_status_list(self.max_token_bytes, text.trim_ascii())

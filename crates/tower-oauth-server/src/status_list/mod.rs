@@ -55,6 +55,7 @@ pub(crate) use self::list::Place;
 ///
 /// # fn build(http: tower_oauth_endpoint::HttpClient) -> Result<(), tower_oauth_core::BuildError> {
 /// let lists = StatusLists::builder()
+/// #   .http_client(http.clone())
 ///     .outage(Outage::Grace(Duration::from_secs(120)))
 ///     .build()?;
 /// let jwt = Jwt::issuer("https://idp.example.com/realms/shop")
