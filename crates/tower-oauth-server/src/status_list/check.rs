@@ -111,8 +111,9 @@ impl StatusCheck {
                 }
             };
             let Some(status) = list.list.status(place.index) else {
-                if list.asked < came {
-                    // The token may be younger than that list.
+                // The token may be younger than a list that was asked for before it came.
+                let (store, now) = (&self.lists.shared.store, self.verifier.clock.now());
+                if list.asked < came && store.spend_on_a_miss(&place.key, now) {
                     ask.seen = list.seq;
                     continue;
                 }

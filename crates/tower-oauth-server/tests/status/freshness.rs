@@ -209,3 +209,23 @@ async fn a_fetch_from_before_a_clear_is_answered_and_not_kept() {
     assert!(house.accepts(&other).await);
     assert_eq!(house.fetches(), 2, "the second asked for itself");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_index_beyond_the_list_is_no_weapon_either_while_a_fetch_is_in_the_air() {
+    let house = House::new().await;
+    house.issuer.set_status_list_size(16);
+    assert!(house.accepts(&house.token(7)).await);
+    house.issuer.fault(Endpoint::StatusList, Fault::Delay(Duration::from_secs(1)));
+    let mut waiting = Vec::new();
+    for n in 0..240 {
+        let (jwt, token) = (house.jwt.clone(), house.token(100 + n));
+        waiting.push(tokio::spawn(async move { crate::fixture::judge(&jwt, &token).await }));
+        settle(0.25).await;
+        house.pass(0.25);
+    }
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap().unwrap_err(), invalid(InvalidToken::NoStatus));
+    }
+    // The first one; at 0, 1, 3, 7, 15, 31 s, and one refresh ahead.
+    assert!(house.fetches() <= 9, "{}", house.fetches());
+}
