@@ -50,7 +50,7 @@
 //! # Status lists
 //!
 //! With the feature `status-list` a [`Verified`] token tells where its status stands, and the list that its issuer has signed is
-//! verified like a token ([`Unverified::check_status_list`]), unpacked under a cap, and looked up in. (No link here names what the feature adds.)
+//! verified like a token (`Unverified::check_status_list`), unpacked under a cap (`PackedStatusList`), and looked up in (`StatusList`).
 //!
 //! # Limits
 //!

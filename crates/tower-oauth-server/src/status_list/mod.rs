@@ -44,8 +44,9 @@ pub(crate) use self::list::Place;
 ///    server says. What an [`Outage`] changes: the last good list may serve for so much longer, never beyond its own `exp`.
 /// 6. **An index beyond the end of the list**: the list may have grown since, so that it is fetched anew, at 0, 1, 3, 7, 15, 31 s and every
 ///    30 s after. If the token is not in that one either, it is [`NoStatus`](crate::InvalidToken::NoStatus), 401: the issuer has said nothing of it (§8.3).
-/// 7. **Only where the issuer is**: https (or a loopback address), on the issuer's host or a [trusted](StatusListsBuilder::trust_host) one, without redirects. A token that
-///    points elsewhere is 503, since it is its issuer's word against our configuration.
+/// 7. **Only where the issuer is**: https (or a loopback address), on the issuer's host or a
+///    [trusted](StatusListsBuilder::trust_host) one, without redirects. A token that points elsewhere is 503, since it is its
+///    issuer's word against our configuration.
 /// 8. **Bounded**: 64 lists (the ones that have not been asked for in a long while go first), 256 KiB as fetched, 4 MiB unpacked, 5 s,
 ///    eight fetches at a time.
 ///
