@@ -91,9 +91,10 @@ where
         Box::pin(async move {
             let encoded = codec.encode(&request)?;
             check(encoded.uri())?;
-            let response = tokio::time::timeout(deadline, exchange(http, encoded, C::MAX_BODY))
-                .await
-                .map_err(|_| ErrorKind::Timeout)??;
+            let response =
+                tokio::time::timeout(deadline, exchange(http, encoded, codec.max_body()))
+                    .await
+                    .map_err(|_| ErrorKind::Timeout)??;
             codec.decode(&request, response)
         })
     }

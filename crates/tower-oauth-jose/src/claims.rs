@@ -1,5 +1,7 @@
 mod introspected;
 mod signed_answer;
+#[cfg(feature = "status-list")]
+mod status_list;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -60,6 +60,12 @@ pub enum InvalidToken {
     CheckFailed(&'static str),
     /// Its issuer has ended it before its time: revoked, logged out, or forgotten (RFC 7662 section 2.2).
     Inactive,
+    /// Its issuer has suspended it: it may become valid again (draft-ietf-oauth-status-list section 7.1).
+    Suspended,
+    /// Its issuer gives it a status that means nothing here (draft-ietf-oauth-status-list section 7.1).
+    UnknownStatus,
+    /// The status list that it names has no entry for it (draft-ietf-oauth-status-list section 8.3).
+    NoStatus,
 }
 
 impl InvalidToken {
@@ -93,6 +99,9 @@ impl InvalidToken {
             Self::UnfitClaims => "unfit_claims",
             Self::CheckFailed(_) => "check_failed",
             Self::Inactive => "inactive",
+            Self::Suspended => "suspended",
+            Self::UnknownStatus => "unknown_status",
+            Self::NoStatus => "no_status",
         }
     }
 }
@@ -132,6 +141,9 @@ impl fmt::Display for InvalidToken {
             Self::UnfitClaims => "the claims do not have the expected form",
             Self::CheckFailed(_) => "the application does not accept the token",
             Self::Inactive => "the token is not active any more",
+            Self::Suspended => "the token is suspended",
+            Self::UnknownStatus => "the token has a status that is not accepted",
+            Self::NoStatus => "the status list does not know the token",
         };
         f.write_str(text)
     }

@@ -29,6 +29,8 @@ pub(crate) enum TokenType {
     AccessToken,
     /// `token-introspection+jwt` (RFC 9701 section 5).
     Introspection,
+    /// `statuslist+jwt` (draft-ietf-oauth-status-list section 5.1).
+    StatusList,
     Other,
 }
 
@@ -90,6 +92,8 @@ fn token_type(header: &Object<'_>) -> Result<TokenType, InvalidToken> {
         TokenType::Jwt
     } else if name.eq_ignore_ascii_case("token-introspection+jwt") {
         TokenType::Introspection
+    } else if name.eq_ignore_ascii_case("statuslist+jwt") {
+        TokenType::StatusList
     } else {
         TokenType::Other
     })

@@ -47,6 +47,11 @@
 //! [`Unverified::check_bound`] and compares the [`Confirmation`] with the key of a [`DpopProof`] (RFC 9449) or the digest of a certificate
 //! (RFC 8705).
 //!
+//! # Status lists
+//!
+//! With the feature `status-list` a [`Verified`] token tells where its status stands, and the list that its issuer has signed is
+//! verified like a token (`Unverified::check_status_list`), unpacked under a cap (`PackedStatusList`), and looked up in (`StatusList`).
+//!
 //! # Limits
 //!
 //! A token has at most [`MAX_TOKEN_BYTES`] (or what the rules say), its encoded header [`MAX_HEADER_BYTES`], a key id
@@ -65,6 +70,8 @@ mod key;
 mod profile;
 mod rules;
 mod shape;
+#[cfg(feature = "status-list")]
+mod status_list;
 mod token;
 
 pub use self::algorithm::{Algorithm, AlgorithmSet, UnknownAlgorithm};
@@ -79,6 +86,10 @@ pub use self::key::{
 pub use self::profile::Profile;
 pub use self::rules::{InvalidRules, Rules, RulesBuilder};
 pub use self::shape::is_jws_shaped;
+#[cfg(feature = "status-list")]
+pub use self::status_list::{
+    LARGEST_STATUS_LIST_BYTES, PackedStatusList, StatusList, StatusReference,
+};
 pub use self::token::{Checked, Unproven, Unverified, Verified};
 
 /// The longest DPoP proof that is looked at, in bytes: 8 KiB.

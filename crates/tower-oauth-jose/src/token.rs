@@ -1,6 +1,8 @@
 //! A token on its way from text to trust. See the crate's documentation for the steps.
 
 mod introspection;
+#[cfg(feature = "status-list")]
+mod status_list;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -51,8 +53,11 @@ impl<'t> Unverified<'t> {
         max_bytes: usize,
         token: &'t T,
     ) -> Result<Self, InvalidToken> {
-        let token = token.as_ref();
-        if token.len() > max_bytes.min(LARGEST_TOKEN_BYTES) {
+        Self::split(max_bytes.min(LARGEST_TOKEN_BYTES), token.as_ref())
+    }
+
+    fn split(max_bytes: usize, token: &'t [u8]) -> Result<Self, InvalidToken> {
+        if token.len() > max_bytes {
             return Err(InvalidToken::TooLarge);
         }
         let mut parts = token.split(|byte| *byte == b'.');

@@ -155,6 +155,9 @@ pub struct Principal {
     pub auth_time: Option<Duration>,
     /// What the token is bound to (`cnf`), if it is. The door lets nobody in who does not confirm it.
     pub confirmation: Option<Confirmation>,
+    /// Where its issuer says what has become of it.
+    #[cfg(feature = "status-list")]
+    pub(crate) status: Option<crate::status_list::Place>,
 }
 
 impl Principal {
@@ -172,6 +175,8 @@ impl Principal {
             acr: None,
             auth_time: None,
             confirmation: None,
+            #[cfg(feature = "status-list")]
+            status: None,
         }
     }
 }

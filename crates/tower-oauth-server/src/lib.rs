@@ -65,6 +65,8 @@ mod render;
 mod require;
 mod rule;
 mod scope;
+#[cfg(feature = "status-list")]
+mod status_list;
 
 pub use authenticate::{Authenticate, Caller, Presented, Principal, Scheme, Verdict};
 #[cfg(feature = "axum")]
@@ -93,6 +95,8 @@ pub use rule::{
     RuleResponseFuture,
 };
 pub use scope::{RequireScope, RequireScopeLayer};
+#[cfg(feature = "status-list")]
+pub use status_list::{StatusLists, StatusListsBuilder};
 
 // What the signatures here are made of, so that a program needs no second crate to write them down.
 pub use tower_oauth_core::{BuildError, Clock, Error, ErrorKind, Scopes, Secret, SystemClock};

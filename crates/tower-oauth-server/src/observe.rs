@@ -47,6 +47,19 @@ pub(crate) fn jwks_fetched(
     }
 }
 
+/// A status list was fetched, or was not.
+#[cfg(feature = "status-list")]
+pub(crate) fn status_list_fetched(outcome: Result<(), tower_oauth_core::ErrorKind>) {
+    #[cfg(feature = "metrics")]
+    {
+        let outcome = outcome.map_or_else(failure, |()| "loaded");
+        metrics::counter!("tower_oauth_status_list_fetches_total", "outcome" => outcome)
+            .increment(1);
+    }
+    #[cfg(not(feature = "metrics"))]
+    let _ = outcome;
+}
+
 /// A fixed name: a status or a text of the issuer's would make as many series as it likes.
 #[cfg(feature = "metrics")]
 const fn failure(kind: ErrorKind) -> &'static str {

@@ -78,6 +78,7 @@ impl Endpoint {
             Self::Discovery => "/.well-known/openid-configuration",
             Self::Introspection => "/introspect",
             Self::Revocation => "/revoke",
+            Self::StatusList => "/statuslists/1",
         }
     }
 
@@ -92,6 +93,9 @@ impl Endpoint {
             return Some(Self::Discovery);
         }
         let below = path.strip_prefix(issuer_path)?;
+        if below.strip_prefix("/statuslists/").is_some_and(|name| !name.is_empty()) {
+            return Some(Self::StatusList);
+        }
         Self::ALL.into_iter().find(|endpoint| endpoint.path() == below)
     }
 }
@@ -172,6 +176,9 @@ mod tests {
             ("", "/jwks", Some(Endpoint::Jwks)),
             ("", "/introspect", Some(Endpoint::Introspection)),
             ("", "/revoke", Some(Endpoint::Revocation)),
+            ("", "/statuslists/1", Some(Endpoint::StatusList)),
+            ("/r", "/r/statuslists/other", Some(Endpoint::StatusList)),
+            ("", "/statuslists/", None),
             ("", "/.well-known/openid-configuration", Some(Endpoint::Discovery)),
             ("", "/.well-known/oauth-authorization-server", Some(Endpoint::Discovery)),
             ("", "/.well-known/oauth-authorization-server/r/s", None),

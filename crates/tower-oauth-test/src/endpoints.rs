@@ -22,7 +22,7 @@ pub(crate) fn answer(
     request: &ReceivedRequest,
 ) -> Response<ScriptedBody> {
     let (allowed, posted) = match endpoint {
-        Endpoint::Jwks | Endpoint::Discovery => ("GET, HEAD", false),
+        Endpoint::Jwks | Endpoint::Discovery | Endpoint::StatusList => ("GET, HEAD", false),
         Endpoint::Token | Endpoint::Introspection | Endpoint::Revocation => ("POST", true),
     };
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -32,6 +32,7 @@ pub(crate) fn answer(
     let answered = match endpoint {
         Endpoint::Jwks => return jwks(shared, request),
         Endpoint::Discovery => return metadata(shared),
+        Endpoint::StatusList => return status_list(shared, request),
         Endpoint::Token => token(shared, request),
         Endpoint::Introspection => introspect(shared, request),
         Endpoint::Revocation => revoke(shared, request),
@@ -128,6 +129,13 @@ fn jwks(shared: &Shared, request: &ReceivedRequest) -> Response<ScriptedBody> {
     }
     headers.push((CONTENT_TYPE, "application/jwk-set+json"));
     response(StatusCode::OK, &headers, body)
+}
+
+/// Draft-ietf-oauth-status-list §8.2: signed anew at each call, so that it is always of now.
+fn status_list(shared: &Shared, request: &ReceivedRequest) -> Response<ScriptedBody> {
+    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    let token = shared.status_list_token(target);
+    response(StatusCode::OK, &[(CONTENT_TYPE, "application/statuslist+jwt")], token)
 }
 
 /// RFC 8414 §2 and OpenID Connect Discovery §3: one document under all names.

@@ -17,6 +17,8 @@ pub enum Endpoint {
     Introspection,
     /// `/revoke`: RFC 7009.
     Revocation,
+    /// `/statuslists/1`, and any other name in its place: draft-ietf-oauth-status-list.
+    StatusList,
 }
 
 /// What an endpoint does instead of its work.
@@ -64,8 +66,14 @@ pub enum Fault {
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Token, Self::Jwks, Self::Discovery, Self::Introspection, Self::Revocation];
+    pub const ALL: [Self; 6] = [
+        Self::Token,
+        Self::Jwks,
+        Self::Discovery,
+        Self::Introspection,
+        Self::Revocation,
+        Self::StatusList,
+    ];
 }
 
 impl Fault {
@@ -88,6 +96,7 @@ pub(crate) struct PerEndpoint<T> {
     discovery: T,
     introspection: T,
     revocation: T,
+    status_list: T,
 }
 
 impl<T> PerEndpoint<T> {
@@ -98,6 +107,7 @@ impl<T> PerEndpoint<T> {
             Endpoint::Discovery => &self.discovery,
             Endpoint::Introspection => &self.introspection,
             Endpoint::Revocation => &self.revocation,
+            Endpoint::StatusList => &self.status_list,
         }
     }
 
@@ -108,6 +118,7 @@ impl<T> PerEndpoint<T> {
             Endpoint::Discovery => &mut self.discovery,
             Endpoint::Introspection => &mut self.introspection,
             Endpoint::Revocation => &mut self.revocation,
+            Endpoint::StatusList => &mut self.status_list,
         }
     }
 }

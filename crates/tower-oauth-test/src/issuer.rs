@@ -49,6 +49,10 @@ impl ScriptedIssuer {
         Self(Arc::new(shared))
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0
+    }
+
     /// The issuer identifier: what `iss` says. It changes when the issuer is first
     /// [served](Self::serve), unless the builder fixed it.
     #[must_use]

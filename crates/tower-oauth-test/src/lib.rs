@@ -12,6 +12,7 @@
 //! | [`fault(endpoint, ..)`](ScriptedIssuer::fault) | is slow, hangs, fails, redirects, talks garbage or without end |
 //! | [`go_dark()`](ScriptedIssuer::go_dark) | refuses connections, until [`light_up()`](ScriptedIssuer::light_up) |
 //! | [`mint(..)`](ScriptedIssuer::mint), [`forge(..)`](ScriptedIssuer::forge) | makes a token, good or bad in any way |
+//! | [`set_status(index, ..)`](ScriptedIssuer::set_status) | says in its status list that a token is revoked, or good again |
 //! | [`is_active(token)`](ScriptedIssuer::is_active) | says whether it still knows it |
 //! | [`calls(endpoint)`](ScriptedIssuer::calls) | says how often it was called |
 //!
@@ -62,7 +63,7 @@
 //! No authorization server: it grants what is asked to whoever knows a secret that stands in the
 //! test. Its clients are compared in plain text and its tokens kept for ever. It knows the
 //! `client_credentials` grant (RFC 6749 §4.4), introspection (RFC 7662), revocation (RFC 7009),
-//! resource indicators (RFC 8707), and both kinds of metadata.
+//! resource indicators (RFC 8707), status lists (draft-ietf-oauth-status-list), and both kinds of metadata.
 //!
 //! # Panics
 //!
@@ -84,6 +85,7 @@ mod resource;
 mod service;
 mod socket;
 mod state;
+mod status_list;
 mod token_spec;
 
 #[cfg(test)]

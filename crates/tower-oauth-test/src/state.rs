@@ -13,6 +13,7 @@ use crate::fault::{PerEndpoint, Script};
 use crate::key::{SigningKey, base64url, must, random_bytes};
 use crate::keyring::KeyRing;
 use crate::socket::Socket;
+use crate::status_list::StatusLists;
 use crate::{Endpoint, ReceivedRequest, Signature, TokenSpec};
 
 /// The claims of a token, as the issuer remembers it.
@@ -51,6 +52,7 @@ pub(crate) struct State {
     pub(crate) token_life: Duration,
     pub(crate) scripts: PerEndpoint<Script>,
     pub(crate) last: PerEndpoint<Option<ReceivedRequest>>,
+    pub(crate) status_lists: StatusLists,
     pub(crate) dark: bool,
     pub(crate) sockets: Vec<Weak<Socket>>,
 }
@@ -98,6 +100,7 @@ impl Shared {
                 token_life,
                 scripts: PerEndpoint::default(),
                 last: PerEndpoint::default(),
+                status_lists: StatusLists::default(),
                 dark: false,
                 sockets: Vec::new(),
             }),
@@ -180,6 +183,19 @@ impl Shared {
         token.push('.');
         token.push_str(&base64url(&signature));
         token
+    }
+
+    /// The Status List Token at this target (draft-ietf-oauth-status-list §5.1).
+    pub(crate) fn status_list_token(&self, target: &str) -> String {
+        let now = self.clock.unix_seconds();
+        let mut claims = self.with(|state| {
+            // The target has the issuer's path in it, and the base too.
+            let origin = state.base.strip_suffix(state.path.as_str()).unwrap_or(&state.base);
+            state.status_lists.claims(&format!("{origin}{target}"))
+        });
+        claims.insert("iat".into(), now.into());
+        claims.insert("exp".into(), now.saturating_add(24 * 3600).into());
+        self.compact(&TokenSpec::new().header("typ", "statuslist+jwt"), &claims)
     }
 
     /// The issuer lives at this socket now.

@@ -40,6 +40,9 @@ pub use tower_oauth_server::{
     Scheme, Seen, ServeResourceMetadata, SkipReason, SkippedKey, StandardClaims, TenantResolver,
     Tenants, TenantsBuilder, UntilExpiry, Verdict, VerifiedTokenCache, VerifyingKey,
 };
+#[cfg(all(feature = "server", feature = "status-list"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "server", feature = "status-list"))))]
+pub use tower_oauth_server::{StatusLists, StatusListsBuilder};
 
 /// JWS, JWK and claims, as the server door uses them.
 #[cfg(feature = "server")]

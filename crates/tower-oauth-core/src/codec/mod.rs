@@ -7,6 +7,7 @@ mod freshness;
 mod introspection;
 mod jwks;
 mod metadata;
+mod status_list;
 mod token;
 
 use bytes::Bytes;
@@ -21,6 +22,7 @@ pub use introspection::{
 };
 pub use jwks::{JwksCodec, JwksRequest, JwksResponse};
 pub use metadata::{Metadata, MetadataCodec, MetadataRequest};
+pub use status_list::{StatusListCodec, StatusListRequest};
 pub use token::{ClientAuth, Grant, TokenCodec, TokenRequest, TokenResponse};
 
 /// One protocol message: how its request is written and its answer is read.
@@ -32,6 +34,11 @@ pub trait Codec {
 
     /// The largest answer that is read, in bytes.
     const MAX_BODY: usize = 64 * 1024;
+
+    /// The largest answer that this codec reads, in bytes: [`MAX_BODY`](Self::MAX_BODY), unless it can be set.
+    fn max_body(&self) -> usize {
+        Self::MAX_BODY
+    }
 
     /// Writes the request.
     ///

@@ -13,5 +13,7 @@ mod signature;
 mod signed_answers;
 mod signer;
 mod speccheck;
+#[cfg(feature = "status-list")]
+mod status_lists;
 mod vectors;
 mod wycheproof;

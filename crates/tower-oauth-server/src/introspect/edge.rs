@@ -210,7 +210,7 @@ impl Limit {
 }
 
 /// The error of a flight, which all who waited for it share.
-pub(super) fn flatten(error: FlightError<Error>) -> Error {
+pub(crate) fn flatten(error: FlightError<Error>) -> Error {
     match error {
         FlightError::Service(error) => (*error).clone(),
         FlightError::Lost => ErrorKind::Lost.into(),

@@ -27,6 +27,8 @@ use self::store::{Landed, Store};
 
 pub use self::builder::{IntrospectionBuilder, IntrospectionClient, IntrospectionIssuer};
 pub use self::confirm::JwtThenIntrospect;
+#[cfg(feature = "status-list")]
+pub(crate) use self::edge::flatten;
 pub use self::outage::Outage;
 pub use self::token_kind::JwtOrOpaque;
 

@@ -7,7 +7,7 @@ use tower_oauth_core::{BuildError, Error, ErrorKind};
 /// What a route does while the authorization server cannot be asked.
 ///
 /// It concerns only tokens that were active when they were last asked about. Nothing helps a token that nobody has seen, one that was refused,
-/// or one whose `exp` has come.
+/// or one whose `exp` has come. The same holds for a status list: the last good one, and never beyond its own `exp`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outage {
@@ -25,7 +25,7 @@ impl Outage {
     /// The longest grace: 24 hours.
     pub const MAX_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
-    pub(super) fn checked(self) -> Result<Self, BuildError> {
+    pub(crate) fn checked(self) -> Result<Self, BuildError> {
         match self {
             Self::Grace(grace) if grace > Self::MAX_GRACE => {
                 Err(BuildError::new("outage", format_args!("{grace:?}"), "is more than 24 hours"))
@@ -35,7 +35,7 @@ impl Outage {
     }
 
     /// How much longer a verdict serves after this failure.
-    pub(super) fn grace(self, error: &Error) -> Option<Duration> {
+    pub(crate) fn grace(self, error: &Error) -> Option<Duration> {
         match self {
             Self::Grace(grace) if is_outage(error.kind()) => Some(grace),
             _ => None,

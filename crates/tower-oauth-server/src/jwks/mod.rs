@@ -1,5 +1,6 @@
 //! The keys of an issuer, kept fresh.
 
+mod answer;
 mod builder;
 mod fetch;
 mod file;
@@ -22,6 +23,7 @@ use tower_oauth_jose::{AlgorithmSet, KeySet, SkippedKey};
 use self::snapshot::Snapshot;
 use self::store::Store;
 
+pub(crate) use self::answer::unsound;
 pub use self::builder::JwksBuilder;
 pub(crate) use self::builder::default_http_client;
 pub use self::ready::ColdStart;

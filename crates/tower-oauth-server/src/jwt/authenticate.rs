@@ -1,6 +1,5 @@
 //! From a token to a verdict: at once if the key is known, else after a fetch.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tower_oauth_core::{ErrorKind, Scopes};
@@ -72,6 +71,10 @@ impl<C: Send + Sync + 'static> Authenticate for Jwt<C> {
 impl<C: Send + Sync + 'static> Jwt<C> {
     /// A token without the request that it came with.
     pub(crate) fn authenticate_text(&self, token: &str, sender: Sender) -> Verdict<C> {
+        self.with_status(self.verify_text(token, sender))
+    }
+
+    fn verify_text(&self, token: &str, sender: Sender) -> Verdict<C> {
         let digest = match self.recall(token) {
             Ok(caller) => return Verdict::Now(sender.let_in(caller)),
             Err(digest) => digest,
@@ -93,10 +96,10 @@ impl<C: Send + Sync + 'static> Jwt<C> {
         if text.len() > self.0.rules.max_token_bytes() {
             return Verdict::Now(Err(Rejection::Invalid(InvalidToken::TooLarge)));
         }
-        match self.recall(text) {
+        self.with_status(match self.recall(text) {
             Ok(caller) => Verdict::Now(sender.let_in(caller)),
             Err(digest) => self.judge(token, digest, sender),
-        }
+        })
     }
 
     /// The caller of a token that was verified before, or what to remember it by.
@@ -272,6 +275,7 @@ impl<C> Jwt<C> {
     ) -> Result<Caller<C>, Rejection> {
         let (from, until) = window(verified.standard(), self.0.rules.leeway());
         let principal = principal(verified.standard(), self.0.rules.leeway());
+        let principal = self.with_place(principal, &verified)?;
         let claims = (self.0.claims)(verified).map_err(Rejection::Invalid)?;
         let caller = Caller::new(principal, claims);
         if let (Some(cache), Some(digest)) = (&self.0.verified, digest) {
@@ -330,7 +334,7 @@ fn window(claims: &StandardClaims, leeway: Duration) -> (i64, i64) {
     (from.saturating_sub(leeway), seconds(claims.expires_at()).saturating_add(leeway))
 }
 
-fn principal(claims: &StandardClaims, leeway: Duration) -> Arc<Principal> {
+fn principal(claims: &StandardClaims, leeway: Duration) -> Principal {
     let expires_at = claims.expires_at().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut principal = Principal::new(claims.issuer(), expires_at);
     principal.subject = claims.subject().map(str::to_owned);
@@ -341,5 +345,5 @@ fn principal(claims: &StandardClaims, leeway: Duration) -> Arc<Principal> {
     principal.token_id = claims.token_id().map(str::to_owned);
     principal.confirmation = claims.confirmation().cloned();
     principal.scopes = Scopes::parse(&claims.scopes().collect::<Vec<_>>().join(" "));
-    Arc::new(principal)
+    principal
 }

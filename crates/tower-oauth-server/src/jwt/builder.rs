@@ -53,6 +53,8 @@ impl JwtIssuer {
                 trusted_hosts: Vec::new(),
                 snapshot_file: None,
                 verified_tokens: Some(VerifiedTokenCache::new()),
+                #[cfg(feature = "status-list")]
+                status_lists: None,
             },
             claims: Arc::new(|verified: Verified| Ok(verified.into_standard())),
             is_checked: false,
@@ -97,6 +99,7 @@ impl JwtIssuer {
 /// | [`max_token_bytes`](Self::max_token_bytes) | 8 KiB |
 /// | [`max_lifetime`](Self::max_lifetime) | 24 h |
 /// | [`verified_token_cache`](Self::verified_token_cache) | 10,000 tokens of up to 4 KiB |
+/// | `status_list` (feature `status-list`) | none: `status` means nothing |
 /// | [`jwks_uri`](Self::jwks_uri) | what the issuer's metadata say |
 /// | [`trust_host`](Self::trust_host) | the issuer's own host only |
 /// | [`stale_for`](Self::stale_for) | 24 h |
@@ -269,6 +272,14 @@ impl<C: 'static> JwtBuilder<C> {
         self
     }
 
+    /// Looks every token that names a status list up in it, and refuses those that were revoked or suspended: see
+    /// [`StatusLists`](crate::StatusLists). The claim `status` means nothing if this is not set.
+    #[cfg(feature = "status-list")]
+    pub fn status_list(mut self, lists: crate::StatusLists) -> Self {
+        self.options.status_lists = Some(lists);
+        self
+    }
+
     /// The address of the key set, for an issuer without metadata.
     pub fn jwks_uri(mut self, jwks_uri: impl Into<String>) -> Self {
         self.options.jwks_uri = Some(jwks_uri.into());
@@ -325,8 +336,21 @@ impl<C: 'static> JwtBuilder<C> {
         let rules = self.options.rules(&issuer)?;
         let clock = Arc::clone(&self.options.clock);
         let verified = self.options.verified_tokens.map(VerifiedTokens::new).transpose()?;
+        #[cfg(feature = "status-list")]
+        let (lists, http) = (self.options.status_lists.clone(), self.options.http.clone());
         let jwks = self.options.key_source(&issuer)?;
-        Ok(Jwt(Arc::new(Inner { rules, jwks, clock, claims: self.claims, verified })))
+        #[cfg(feature = "status-list")]
+        let status =
+            lists.map(|lists| lists.bind(&issuer, &rules, &jwks, &clock, http)).transpose()?;
+        Ok(Jwt(Arc::new(Inner {
+            rules,
+            jwks,
+            clock,
+            claims: self.claims,
+            verified,
+            #[cfg(feature = "status-list")]
+            status,
+        })))
     }
 }
 

@@ -4,6 +4,7 @@ mod authenticate;
 mod builder;
 mod cache;
 mod options;
+mod status;
 
 use std::fmt;
 use std::sync::Arc;
@@ -80,6 +81,8 @@ struct Inner<C> {
     claims: ReadClaims<C>,
     /// `None`: every token is verified each time.
     verified: Option<VerifiedTokens<C>>,
+    #[cfg(feature = "status-list")]
+    status: Option<crate::status_list::StatusCheck>,
 }
 
 /// Gives the application the claims of a token that was verified.

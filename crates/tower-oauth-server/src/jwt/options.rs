@@ -36,6 +36,8 @@ pub(super) struct Options {
     pub(super) trusted_hosts: Vec<String>,
     pub(super) snapshot_file: Option<PathBuf>,
     pub(super) verified_tokens: Option<VerifiedTokenCache>,
+    #[cfg(feature = "status-list")]
+    pub(super) status_lists: Option<crate::StatusLists>,
 }
 
 impl Options {

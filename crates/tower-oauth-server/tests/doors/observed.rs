@@ -111,6 +111,29 @@ async fn everything() {
     issued.jwt.jwks().refresh().await.unwrap();
 }
 
+/// The same for what an issuer says of its tokens in a list.
+#[cfg(feature = "status-list")]
+async fn status_lists() {
+    let issued = Issued::new();
+    let jwt = tower_oauth_server::Jwt::issuer(issued.issuer.issuer())
+        .audience("inventory")
+        .http_client(tower_oauth_endpoint::HttpClient::new(issued.issuer.service()))
+        .clock(issued.clock.clone())
+        .status_list(tower_oauth_server::StatusLists::builder().build().unwrap())
+        .build()
+        .unwrap();
+    let door = tower_oauth_server::RequireTokenLayer::new(jwt);
+    let uri = format!("{}-CANARY", issued.issuer.url(Endpoint::StatusList));
+    issued.issuer.fault(Endpoint::StatusList, Fault::Status(418)).times(1);
+    issued.issuer.set_status_of(&uri, 7, 1);
+    let status = issued.issuer.status_claim_of(&uri, 7);
+    let token = issued.token(TokenSpec::new().claim("status", status));
+    for status in [503, 503, 401, 401] {
+        assert_eq!(ask(&door, with_token(&token)).await.status, status);
+        issued.clock.advance(Duration::from_millis(500));
+    }
+}
+
 #[test]
 fn each_refusal_each_admission_and_each_fetch_is_counted_once() {
     let sums = recorded(everything());
@@ -130,13 +153,34 @@ fn each_refusal_each_admission_and_each_fetch_is_counted_once() {
     assert!(sums.of("tower_oauth_jwks_keys{}") >= 2.0);
 }
 
+#[cfg(feature = "status-list")]
+#[test]
+fn each_fetch_of_a_status_list_is_counted_once() {
+    let sums = recorded(status_lists());
+    for (series, value) in [
+        ("tower_oauth_status_list_fetches_total{outcome=status}", 1.0),
+        ("tower_oauth_status_list_fetches_total{outcome=loaded}", 1.0),
+        ("tower_oauth_server_rejections_total{code=unavailable}", 2.0),
+        ("tower_oauth_server_rejections_total{code=inactive}", 2.0),
+    ] {
+        assert_eq!(sums.of(series), value, "{series} of {:?}", sums.0.lock().unwrap());
+    }
+}
+
 #[test]
 fn l04_every_name_and_label_is_in_the_table_and_no_value_is_a_strangers() {
-    let sums = recorded(everything());
+    let sums = recorded(async {
+        everything().await;
+        #[cfg(feature = "status-list")]
+        status_lists().await;
+    });
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../tower-oauth/docs/observability.md");
     let text = std::fs::read_to_string(file).unwrap();
-    let told: BTreeSet<&str> =
-        text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let told: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .filter(|name| cfg!(feature = "status-list") || !name.contains("status_list"))
+        .collect();
     let mut counted = BTreeSet::new();
     for series in sums.0.lock().unwrap().keys() {
         let (name, labels) = series.split_once('{').unwrap();

@@ -47,7 +47,7 @@ async fn what_is_not_there_is_not_counted() {
     let issuer = issuer();
     let request = Request::get("https://issuer.test/authorize").body(Full::default()).unwrap();
     assert_eq!(ask(&issuer, request).await.status, StatusCode::NOT_FOUND);
-    assert_eq!(Endpoint::ALL.map(|endpoint| issuer.calls(endpoint)), [0; 5]);
+    assert_eq!(Endpoint::ALL.map(|endpoint| issuer.calls(endpoint)), [0; 6]);
 }
 
 #[tokio::test]
@@ -59,6 +59,7 @@ async fn a_wrong_method_is_not_allowed() {
         (Endpoint::Revocation, "PUT", "POST"),
         (Endpoint::Jwks, "POST", "GET, HEAD"),
         (Endpoint::Discovery, "DELETE", "GET, HEAD"),
+        (Endpoint::StatusList, "POST", "GET, HEAD"),
     ] {
         let mut request = get(&issuer, endpoint);
         *request.method_mut() = method.parse().unwrap();

@@ -5,6 +5,7 @@ mod keys;
 mod metadata;
 mod resource;
 mod socket;
+mod status_lists;
 mod tokens;
 
 use base64::Engine;
