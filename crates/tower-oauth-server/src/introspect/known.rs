@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tower_oauth_core::codec::ActiveToken;
-use tower_oauth_jose::{IntrospectedClaims, InvalidToken, StandardClaims};
+use tower_oauth_jose::{Confirmation, IntrospectedClaims, InvalidToken, StandardClaims};
 
 use crate::{Caller, Principal};
 
@@ -47,12 +49,8 @@ impl<C> Rules<C> {
         token: &ActiveToken,
         asked: Asked,
     ) -> Result<(Known<C>, Instant), InvalidToken> {
-        // RFC 9449 §7.2, RFC 8705 §3: worth nothing without the proof of the sender's key.
-        let token_type = token.token_type.as_deref();
-        if token.is_bound || token_type.is_some_and(|kind| kind.eq_ignore_ascii_case("DPoP")) {
-            return Err(InvalidToken::SenderConstrained);
-        }
         check_kind(token)?;
+        let confirmation = confirmation(token)?;
         // RFC 7662 §2.2 leaves `iss` out at will: the answer itself comes from the issuer. Another's is refused.
         if token.issuer.as_ref().is_some_and(|issuer| *issuer != self.issuer) {
             return Err(InvalidToken::WrongIssuer);
@@ -69,8 +67,10 @@ impl<C> Rules<C> {
         }));
         let verdict_ends = asked.wall.saturating_add_unsigned(self.cache_ttl.as_secs().max(1));
         let ends_at = token.expires_at.unwrap_or(verdict_ends);
+        let mut principal = principal(token, &self.issuer, ends_at);
+        principal.confirmation = confirmation;
         let known = Known {
-            principal: Arc::new(principal(token, &self.issuer, ends_at)),
+            principal: Arc::new(principal),
             claims: (self.claims)(token, &self.issuer, ends_at).map(Arc::new),
             audiences: token.audiences.clone(),
             expires_at: token.expires_at,
@@ -120,7 +120,8 @@ fn check_kind(token: &ActiveToken) -> Result<(), InvalidToken> {
         text.as_deref().is_some_and(|text| kinds.iter().any(|kind| text.eq_ignore_ascii_case(kind)))
     };
     // `access_token` is not the type that RFC 6749 §7.1 means, but some servers send it.
-    if token.token_type.is_some() && !is(&token.token_type, &["Bearer", "access_token"]) {
+    const ACCESS: &[&str] = &["Bearer", "DPoP", "access_token"];
+    if token.token_type.is_some() && !is(&token.token_type, ACCESS) {
         return Err(InvalidToken::WrongType);
     }
     // Cognito's and Keycloak's words for the kinds of token.
@@ -128,6 +129,27 @@ fn check_kind(token: &ActiveToken) -> Result<(), InvalidToken> {
         return Err(InvalidToken::WrongType);
     }
     Ok(())
+}
+
+/// What the token is bound to (RFC 9449 §6.2, RFC 8705 §3.2); whether its sender holds that is not judged here.
+fn confirmation(token: &ActiveToken) -> Result<Option<Confirmation>, InvalidToken> {
+    /// As it is written, or a member that stands twice would be read as one.
+    #[derive(Deserialize)]
+    struct Bound {
+        cnf: Box<RawValue>,
+    }
+    let confirmation = if token.is_bound {
+        let bound: Bound = token.claims().map_err(|_| InvalidToken::SenderConstrained)?;
+        Some(Confirmation::parse(bound.cnf.get())?)
+    } else {
+        None
+    };
+    // A token of this type has a key (RFC 9449 §5); who does not say which one leaves nothing to prove.
+    let is_dpop = token.token_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("DPoP"));
+    if is_dpop && confirmation.as_ref().is_none_or(|cnf| cnf.jkt().is_none()) {
+        return Err(InvalidToken::SenderConstrained);
+    }
+    Ok(confirmation)
 }
 
 fn principal(token: &ActiveToken, issuer: &str, ends_at: i64) -> Principal {
@@ -156,5 +178,8 @@ pub(super) fn standard(
     told.scope = &scope;
     told.not_before = token.not_before;
     told.issued_at = token.issued_at;
+    told.acr = token.acr.as_deref();
+    told.auth_time = token.auth_time;
+    told.confirmation = confirmation(token)?;
     Ok(told.into())
 }

@@ -40,7 +40,8 @@ pub use self::token_kind::JwtOrOpaque;
 /// 1. **Only `"active": true` is active.** Anything but the two booleans, and every answer but a 200, is a malfunction: 503
 ///    with `Retry-After`, neither "valid" nor "invalid". That holds for a 401 too, which is about our own credentials (RFC 7662 §2.3).
 /// 2. **Active is not enough.** A foreign `iss`, an `exp` in the past, an `nbf` or `iat` in the future, another `aud`, a `cnf` (the token is
-///    bound to a key of its sender, who has shown none), a refresh or an ID token: all refused. An answer without `aud` is
+///    bound to a key of its sender) at a door that does not check senders by [`Dpop`](crate::Dpop) or [`MutualTls`](crate::MutualTls), or of a kind
+///    that nobody here can check, a refresh or an ID token: all refused. An answer without `aud` is
 ///    refused unless [told otherwise](IntrospectionBuilder::danger_accept_missing_audience); one without `iss` is not, since the answer
 ///    itself is the issuer's.
 /// 3. **A verdict serves for 60 s** ([`cache_ttl`](IntrospectionBuilder::cache_ttl)), counted from before the question, and never beyond

@@ -31,7 +31,7 @@ impl Sender {
     }
 
     /// A verified token may be remembered from a door that checks senders, and come back at one that does not.
-    fn let_in<C>(self, caller: Caller<C>) -> Result<Caller<C>, Rejection> {
+    pub(crate) fn let_in<C>(self, caller: Caller<C>) -> Result<Caller<C>, Rejection> {
         match self {
             Self::Unchecked if caller.principal.confirmation.is_some() => {
                 Err(Rejection::Invalid(InvalidToken::SenderConstrained))
