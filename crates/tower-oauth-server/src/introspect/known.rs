@@ -69,6 +69,11 @@ impl<C> Rules<C> {
         let ends_at = token.expires_at.unwrap_or(verdict_ends);
         let mut principal = principal(token, &self.issuer, ends_at);
         principal.confirmation = confirmation;
+        if token.expires_at.is_some() {
+            let leeway = u64::try_from(self.leeway).unwrap_or(0);
+            principal.valid_until =
+                principal.expires_at.saturating_add(Duration::from_secs(leeway));
+        }
         let known = Known {
             principal: Arc::new(principal),
             claims: (self.claims)(token, &self.issuer, ends_at).map(Arc::new),
@@ -91,6 +96,7 @@ impl<C> Known<C> {
             let now = Duration::from_secs(u64::try_from(wall).unwrap_or(0));
             let mut principal = (*caller.principal).clone();
             principal.expires_at = principal.expires_at.max(now.saturating_add(left));
+            principal.valid_until = principal.expires_at;
             caller.principal = Arc::new(principal);
         }
         caller
@@ -159,6 +165,9 @@ fn principal(token: &ActiveToken, issuer: &str, ends_at: i64) -> Principal {
     principal.client_id = token.client_id.clone();
     principal.token_id = token.token_id.clone();
     principal.scopes = token.scopes.clone();
+    principal.acr = token.acr.clone();
+    let auth_time = token.auth_time.and_then(|time| u64::try_from(time).ok());
+    principal.auth_time = auth_time.map(Duration::from_secs);
     principal
 }
 

@@ -57,6 +57,8 @@ async fn case_68_grace_is_for_tokens_that_were_active_and_whose_time_has_not_com
     let left = lasting.principal.expires_at.as_secs() as i64
         - tower_oauth_core::Clock::unix_seconds(&house.clock);
     assert_eq!(left, 120, "it ends with the grace");
+    let principal = &lasting.principal;
+    assert_eq!(principal.valid_until, principal.expires_at, "and so do its streams");
     house.pass(30.0);
     for token in [&short, &revoked, &unseen] {
         let rejection = judge(&graceful, token).await.unwrap_err();
