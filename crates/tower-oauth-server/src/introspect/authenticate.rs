@@ -11,6 +11,7 @@ use super::edge::{Ask, flatten};
 use super::key::Key;
 use super::known::Known;
 use crate::jwt::Sender;
+use crate::observe::{self, Remembered};
 use crate::{Authenticate, Caller, Presented, Rejection, Verdict};
 
 /// The shortest time after which a client is asked to come again.
@@ -24,8 +25,14 @@ impl<C: Send + Sync + 'static> Authenticate for Introspection<C> {
         let asked = self.shared.store.asked();
         let sender = Sender::of(&presented);
         match self.shared.store.find(&key, asked.at) {
-            Some(Ok(found)) => return Verdict::Now(self.admit(&found.known, sender)),
-            Some(Err(reason)) => return Verdict::Now(Err(Rejection::Invalid(reason))),
+            Some(Ok(found)) => {
+                observe::introspection_remembered(Remembered::Positive);
+                return Verdict::Now(self.admit(&found.known, sender));
+            }
+            Some(Err(reason)) => {
+                observe::introspection_remembered(Remembered::Negative);
+                return Verdict::Now(Err(Rejection::Invalid(reason)));
+            }
             None => {}
         }
         if let Some(error) = self.shared.gate.closed(asked.at) {
@@ -74,6 +81,7 @@ impl<C: Send + Sync + 'static> Introspection<C> {
         let known = grace.and_then(|grace| self.shared.store.find_stale(key, now, grace));
         match known {
             Some((known, left)) => {
+                observe::introspection_remembered(Remembered::Stale);
                 let wall = self.shared.clock.unix_seconds();
                 self.admit(&known, sender).map(|caller| known.prolong(caller, wall, left))
             }

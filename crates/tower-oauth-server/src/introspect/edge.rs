@@ -118,8 +118,19 @@ impl<C> Edge<C> {
         let turn = tokio::time::timeout(PATIENCE, self.limit.in_air.acquire()).await;
         let _turn = turn.ok().and_then(Result::ok).ok_or(ErrorKind::TooManyWaiters)?;
         self.gate.pass(self.clock.now())?;
+        #[cfg(feature = "metrics")]
+        let began = self.clock.now();
         let result = tokio::time::timeout(DEADLINE, self.exchange(token)).await;
-        match result.unwrap_or_else(|_| Err(ErrorKind::Timeout.into())) {
+        let result = result.unwrap_or_else(|_| Err(ErrorKind::Timeout.into()));
+        #[cfg(feature = "metrics")]
+        crate::observe::introspected(
+            result
+                .as_ref()
+                .map(|answer| matches!(answer, IntrospectionResponse::Active(_)))
+                .map_err(Error::kind),
+            self.clock.now().saturating_duration_since(began),
+        );
+        match result {
             Ok(answer) => {
                 self.gate.opened();
                 Ok(answer)

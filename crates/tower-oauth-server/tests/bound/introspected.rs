@@ -54,7 +54,9 @@ fn with_proof(house: &House, token: &str) -> Request<()> {
 /// What each door has to say to a token that is bound to the client's key.
 async fn only_the_sender_comes_in(house: &House, tokens: &Introspection, token: &str) {
     let door = checking(house, tokens.clone());
-    assert!(ask(&door, with_proof(house, token)).await.is_in());
+    let by_sender = ask(&door, with_proof(house, token)).await;
+    assert!(by_sender.is_in());
+    assert_eq!(by_sender.header("bound-to"), Some(&*house.key.jkt()), "the handler is told");
     let of_grpc = house.proof_with(token, json!({"htm": "POST"}));
     let mut over_grpc = dpop(token, &[&of_grpc]);
     *over_grpc.method_mut() = Method::POST;
