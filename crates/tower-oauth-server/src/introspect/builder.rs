@@ -11,7 +11,7 @@ use tower_oauth_endpoint::{Discovery, Endpoint, HttpClient};
 use tower_oauth_jose::{InvalidToken, StandardClaims};
 use tower_single_flight::{SingleFlight, SingleFlightLayer};
 
-use super::edge::{Ask, Asker, Edge, Limit, Place};
+use super::edge::{Ask, Asker, Edge, FlightKey, Limit, Place};
 use super::gate::Gate;
 use super::key::Keys;
 use super::known::{ReadClaims, Rules, standard};
@@ -294,9 +294,9 @@ impl<C> IntrospectionBuilder<C> {
             clock: Arc::clone(&clock),
         }));
         let learning = Arc::clone(&store);
-        let flight = SingleFlightLayer::new((|ask| ask.key) as fn(&Ask) -> super::Key)
+        let flight = SingleFlightLayer::new(Ask::flight as fn(&Ask) -> FlightKey)
             .max_waiters(MAX_WAITERS)
-            .on_complete(move |key: &super::Key, result: Result<&Landed<C>, _>| {
+            .on_complete(move |(key, _): &FlightKey, result: Result<&Landed<C>, _>| {
                 if let Ok(landed) = result {
                     learning.learn(key, landed);
                 }

@@ -42,6 +42,9 @@ pub(super) struct Ask {
     pub(super) asked: Asked,
 }
 
+/// A token, and how often something was forgotten before.
+pub(super) type FlightKey = (Key, u64);
+
 /// Asks the authorization server.
 pub(super) struct Asker<C>(pub(super) Arc<Edge<C>>);
 
@@ -76,6 +79,15 @@ pub(super) struct Found {
 pub(super) struct Limit {
     in_air: Semaphore,
     places: Semaphore,
+}
+
+// === impl Ask ===
+
+impl Ask {
+    /// Who comes with the same token joins the question, unless the verdict was forgotten on purpose since it was asked.
+    pub(super) fn flight(&self) -> FlightKey {
+        (self.key, self.asked.epoch)
+    }
 }
 
 // === impl Asker ===

@@ -20,9 +20,9 @@ use tower_oauth_core::{Clock, Error};
 use tower_oauth_jose::StandardClaims;
 use tower_single_flight::SingleFlight;
 
-use self::edge::{Ask, Asker};
+use self::edge::{Ask, Asker, FlightKey};
 use self::gate::Gate;
-use self::key::{Key, Keys};
+use self::key::Keys;
 use self::store::{Landed, Store};
 
 pub use self::builder::{IntrospectionBuilder, IntrospectionClient, IntrospectionIssuer};
@@ -101,7 +101,7 @@ struct Shared<C> {
 }
 
 /// One question for all who come with the same token.
-type Flight<C> = SingleFlight<Asker<C>, fn(&Ask) -> Key, Key, Landed<C>, Error>;
+type Flight<C> = SingleFlight<Asker<C>, fn(&Ask) -> FlightKey, FlightKey, Landed<C>, Error>;
 
 /// What a handle asks for beyond that.
 #[derive(Clone)]
@@ -146,7 +146,7 @@ impl<C> Introspection<C> {
 
     /// Forgets the verdict over one token, for all handles: the next request asks. For a webhook, or at logout.
     ///
-    /// A question that is in the air is answered, and its answer not remembered.
+    /// A question that is in the air is answered, its answer is not remembered, and who comes from now on asks one of their own.
     pub fn forget(&self, token: &str) {
         self.shared.store.forget(&self.shared.keys.of(token));
     }

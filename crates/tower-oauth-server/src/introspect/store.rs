@@ -87,6 +87,10 @@ impl<C> Store<C> {
     /// Remembers an answer; called before anybody uses it.
     pub(super) fn learn(&self, key: &Key, landed: &Landed<C>) {
         let Some(asked) = landed.asked else { return };
+        // Whoever came after that has asked again, and has the newer answer.
+        if self.epoch.load(Ordering::SeqCst) != asked.epoch {
+            return;
+        }
         match &landed.verdict {
             Ok(active) => {
                 self.refused.remove(key);

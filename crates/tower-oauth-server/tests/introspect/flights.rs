@@ -120,6 +120,36 @@ async fn d09_an_answer_to_a_question_from_before_a_clear_is_not_remembered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn d09_who_comes_after_a_clear_does_not_join_a_question_from_before_it() {
+    for all in [true, false] {
+        let house = House::new();
+        let token = house.token();
+        slow(&house);
+        let ask = || {
+            let (tokens, token) = (house.tokens.clone(), token.clone());
+            tokio::spawn(async move { judge(&tokens, &token).await.is_ok() })
+        };
+        let before = ask();
+        settle(0.5).await;
+        if all {
+            house.tokens.clear()
+        } else {
+            house.tokens.forget(&token)
+        }
+        let after = [ask(), ask()];
+        settle(0.1).await;
+        assert_eq!(house.calls(), 2, "one question of their own");
+        assert!(before.await.unwrap());
+        for after in after {
+            assert!(after.await.unwrap());
+        }
+        assert_eq!(house.calls(), 2);
+        // The later answer is remembered, whichever came first.
+        assert!(matches!(verdict(&house.tokens, &token), Verdict::Now(Ok(_))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn questions_are_limited_and_wait_in_a_queue_that_ends() {
     let house = House::with(|issuer| issuer.opaque_tokens(), |tokens| tokens.max_concurrency(2));
     house.issuer.fault(Endpoint::Introspection, Fault::Delay(Duration::from_millis(10)));
