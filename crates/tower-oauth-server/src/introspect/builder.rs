@@ -2,19 +2,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use serde::de::DeserializeOwned;
 use tower_layer::Layer;
 use tower_oauth_core::codec::{ActiveToken, ClientAuth, IntrospectionCodec, MetadataCodec};
 use tower_oauth_core::{BuildError, Clock, EndpointUri, Issuer, Secret, SystemClock};
-use tower_oauth_endpoint::{Discovery, Endpoint, HttpClient};
+use tower_oauth_endpoint::{Endpoint, HttpClient};
 use tower_oauth_jose::{InvalidToken, StandardClaims};
-use tower_single_flight::{SingleFlight, SingleFlightLayer};
+use tower_single_flight::SingleFlightLayer;
 
-use super::edge::{Ask, Asker, Edge, FlightKey, Limit, Place};
+use super::edge::{Ask, Asker, Edge, FlightKey, Limit};
 use super::gate::Gate;
 use super::key::Keys;
 use super::known::{ReadClaims, Rules, standard};
+use super::place::Place;
 use super::signed::SignedAnswers;
 use super::store::{Landed, Store};
 use super::{Introspection, Outage, Route, Shared};
@@ -363,9 +363,8 @@ impl Options {
             .iter()
             .cloned()
             .fold(MetadataCodec::new(), MetadataCodec::trust_host);
-        let discovery = Discovery::new(codec, http.clone());
-        let discovery = SingleFlight::new(discovery, (|_| ()) as fn(&Issuer));
-        Ok(Place::Issuer { issuer: issuer.clone(), discovery, found: ArcSwapOption::empty() })
+        let clock = Arc::clone(&self.clock);
+        Ok(Place::discovered(issuer.clone(), codec, http.clone(), clock))
     }
 
     fn signed(&self, issuer: &Issuer) -> Result<Option<SignedAnswers>, BuildError> {

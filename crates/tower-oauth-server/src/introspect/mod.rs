@@ -8,6 +8,7 @@ mod gate;
 mod key;
 mod known;
 mod outage;
+mod place;
 mod signed;
 mod store;
 mod table;
