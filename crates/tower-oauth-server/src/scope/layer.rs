@@ -29,6 +29,14 @@ use crate::{Principal, Rejection};
 /// # let _ = (reads, works);
 /// ```
 ///
+/// # Where issuers keep scopes
+///
+/// The `scope` of RFC 9068 is one text. Entra ID calls it `scp`; Okta does too, and makes a list of it. The
+/// [profiles](crate::Profile) of these issuers read it there, so this layer works with all of them; for another issuer that does so take
+/// [`Profile::Lenient`](crate::Profile::Lenient), which reads `scope` or else `scp`, a text or a list. What an issuer keeps in any other claim
+/// (Auth0's `permissions`, app roles of Entra ID, roles of Keycloak) is no scope: [`RequireClaimsLayer`](crate::RequireClaimsLayer)
+/// reads it from the claims in a type of your own.
+///
 /// In axum the layer that is added *last* is the outermost:
 /// `.route_layer(RequireScopeLayer::all(["inventory.read"])).layer(RequireTokenLayer::new(jwt))`. In a
 /// `tower::ServiceBuilder` and in tonic the first one is.
