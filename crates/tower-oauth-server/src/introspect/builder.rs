@@ -10,10 +10,11 @@ use tower_oauth_endpoint::{Endpoint, HttpClient};
 use tower_oauth_jose::{InvalidToken, StandardClaims};
 use tower_single_flight::SingleFlightLayer;
 
-use super::edge::{Ask, Asker, Edge, FlightKey, Limit};
+use super::edge::{Ask, Asker, Edge, FlightKey};
 use super::gate::Gate;
 use super::key::Keys;
 use super::known::{ReadClaims, Rules, standard};
+use super::limit::Limit;
 use super::place::Place;
 use super::signed::SignedAnswers;
 use super::store::{Landed, Store};
@@ -208,8 +209,8 @@ impl<C> IntrospectionBuilder<C> {
         self
     }
 
-    /// How many questions may be in the air at a time: 64 if not set, from 1 to 10,000. 16 times as many may wait for their turn, at
-    /// most 5 s; who comes beyond that gets 503 at once.
+    /// How many questions may be in the air at a time: 64 if not set, from 1 to 10,000. A quarter of them, from four on, is kept for tokens that were
+    /// active a while ago. Of these and of others 16 times as many may wait for their turn, at most 5 s; who comes beyond that gets 503 at once.
     pub fn max_concurrency(mut self, max_concurrency: usize) -> Self {
         self.options.max_concurrency = max_concurrency;
         self

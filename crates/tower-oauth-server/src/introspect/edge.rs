@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tower_oauth_core::codec::{IntrospectionCodec, IntrospectionRequest, IntrospectionResponse};
 use tower_oauth_core::{BoxFuture, Clock, EndpointUri, Error, ErrorKind, Secret};
 use tower_oauth_endpoint::{Endpoint, HttpClient};
@@ -15,6 +14,7 @@ use tower_single_flight::FlightError;
 use super::gate::Gate;
 use super::key::Key;
 use super::known::{Asked, Rules};
+use super::limit::{Limit, Sort};
 use super::place::Place;
 use super::signed::SignedAnswers;
 use super::store::{Landed, Remembered, Store};
@@ -23,8 +23,6 @@ use super::store::{Landed, Remembered, Store};
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// How long a question may wait for its turn.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// For each question that may be in the air, so many may wait for their turn.
-const QUEUE: usize = 16;
 
 /// Asks about one token.
 #[derive(Clone)]
@@ -49,12 +47,6 @@ pub(super) struct Edge<C> {
     pub(super) gate: Arc<Gate>,
     pub(super) limit: Limit,
     pub(super) clock: Arc<dyn Clock>,
-}
-
-/// How many questions may be in the air, and how many more may wait.
-pub(super) struct Limit {
-    in_air: Semaphore,
-    places: Semaphore,
 }
 
 // === impl Ask ===
@@ -84,7 +76,8 @@ impl<C: Send + Sync + 'static> Service<Ask> for Asker<C> {
             if let Some(verdict) = edge.store.find(&ask.key, edge.clock.now()) {
                 return Ok(Landed { verdict, asked: None });
             }
-            let answer = edge.ask(ask.token).await?;
+            let sort = if edge.store.was_active(&ask.key) { Sort::Known } else { Sort::Stranger };
+            let answer = edge.ask(ask.token, sort).await?;
             Ok(edge.judge(answer, ask.asked))
         })
     }
@@ -99,12 +92,12 @@ impl<C> Clone for Asker<C> {
 // === impl Edge ===
 
 impl<C> Edge<C> {
-    async fn ask(&self, token: Secret) -> Result<IntrospectionResponse, Error> {
+    async fn ask(&self, token: Secret, sort: Sort) -> Result<IntrospectionResponse, Error> {
         // Never in an endless queue: who finds no place is told so at once.
-        let _place = self.limit.places.try_acquire().map_err(|_| ErrorKind::TooManyWaiters)?;
+        let _place = self.limit.place(sort).ok_or(ErrorKind::TooManyWaiters)?;
         // Apart from the time for the question: that we are busy says nothing of the server.
-        let turn = tokio::time::timeout(PATIENCE, self.limit.in_air.acquire()).await;
-        let _turn = turn.ok().and_then(Result::ok).ok_or(ErrorKind::TooManyWaiters)?;
+        let turn = tokio::time::timeout(PATIENCE, self.limit.turn(sort)).await;
+        let _turn = turn.ok().flatten().ok_or(ErrorKind::TooManyWaiters)?;
         self.gate.pass(self.clock.now())?;
         #[cfg(feature = "metrics")]
         let began = self.clock.now();
@@ -177,13 +170,6 @@ impl<C> Edge<C> {
             _ => Err(InvalidToken::Inactive),
         };
         Landed { verdict, asked: Some(asked) }
-    }
-}
-
-impl Limit {
-    pub(super) fn new(max_concurrency: usize) -> Self {
-        let places = max_concurrency.saturating_mul(QUEUE + 1).min(Semaphore::MAX_PERMITS);
-        Self { in_air: Semaphore::new(max_concurrency), places: Semaphore::new(places) }
     }
 }
 

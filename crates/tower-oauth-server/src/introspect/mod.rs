@@ -7,6 +7,7 @@ mod edge;
 mod gate;
 mod key;
 mod known;
+mod limit;
 mod outage;
 mod place;
 mod signed;
@@ -56,7 +57,8 @@ pub use self::token_kind::JwtOrOpaque;
 ///    1, 2, 4, 8, then 10 s, after which one request goes first. Meanwhile the answer is 503 at once, or
 ///    the [`Outage`] policy's.
 /// 7. **Bounded**: 64 questions at a time and 16 times as many that wait for at most 5 s; 5 s for an answer; 10,000 verdicts of either kind. More
-///    is 503 at once.
+///    is 503 at once. Tokens that were active a while ago have a queue of their own, and a quarter of the questions: who makes up tokens does
+///    not stand in their way.
 /// 8. **No token is kept.** The caches know a token by a digest (HMAC-SHA-256 of all of it, with the endpoint and our client id, under a random
 ///    key of this process).
 ///

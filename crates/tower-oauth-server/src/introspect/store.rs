@@ -70,6 +70,12 @@ impl<C> Store<C> {
         (now < until).then_some(Err(reason))
     }
 
+    /// Whether the token was active when it was last asked about, and may still be.
+    pub(super) fn was_active(&self, key: &Key) -> bool {
+        let found = self.active.find(key);
+        found.is_some_and(|found| !found.known.has_expired(self.clock.unix_seconds()))
+    }
+
     /// An active token whose verdict may be out of date by so much, though never beyond its `exp`; and how
     /// much of that is left.
     pub(super) fn find_stale(
