@@ -10,6 +10,7 @@ use tower_oauth_endpoint::{Endpoint, HttpClient};
 use tower_oauth_jose::InvalidToken;
 use tower_service::Service;
 use tower_single_flight::FlightError;
+use tracing::Instrument;
 
 use super::gate::Gate;
 use super::key::Key;
@@ -101,7 +102,10 @@ impl<C> Edge<C> {
         self.gate.pass(self.clock.now())?;
         #[cfg(feature = "metrics")]
         let began = self.clock.now();
-        let result = tokio::time::timeout(DEADLINE, self.exchange(token)).await;
+        // Only here, where a question is really asked: those who wait for its answer are not in the span.
+        let span = tracing::debug_span!(target: "tower_oauth::introspection", "introspection");
+        let exchange = self.exchange(token).instrument(span);
+        let result = tokio::time::timeout(DEADLINE, exchange).await;
         let result = result.unwrap_or_else(|_| Err(ErrorKind::Timeout.into()));
         #[cfg(feature = "metrics")]
         crate::observe::introspected(
@@ -123,9 +127,9 @@ impl<C> Edge<C> {
     fn failed(&self, error: Error) -> Error {
         // A flood of odd tokens must not flood the log; a server that is given up for a while is news.
         if self.gate.failed(self.clock.now(), &error) {
-            tracing::warn!(cause = %error, "introspection pauses");
+            tracing::warn!(target: "tower_oauth::introspection", cause = %error, "introspection pauses");
         } else {
-            tracing::debug!(cause = %error, "introspection failed");
+            tracing::debug!(target: "tower_oauth::introspection", cause = %error, "introspection failed");
         }
         error
     }
