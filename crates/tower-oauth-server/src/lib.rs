@@ -64,7 +64,6 @@ mod rejection;
 mod render;
 mod require;
 mod rule;
-mod scope;
 
 pub use authenticate::{Authenticate, Caller, Presented, Principal, Scheme, Verdict};
 #[cfg(feature = "axum")]
@@ -90,9 +89,8 @@ pub use render::RenderRejection;
 pub use require::{RequireToken, RequireTokenLayer, ResponseFuture};
 pub use rule::{
     AuthenticationRequirement, RequireAuthenticationLayer, RequireClaimsLayer, RequireRule,
-    RuleResponseFuture,
+    RequireScopeLayer, RuleResponseFuture,
 };
-pub use scope::{RequireScope, RequireScopeLayer};
 
 // What the signatures here are made of, so that a program needs no second crate to write them down.
 pub use tower_oauth_core::{BuildError, Clock, Error, ErrorKind, Scopes, Secret, SystemClock};

@@ -147,10 +147,10 @@ async fn d05_an_answer_that_binds_to_what_nobody_can_check_is_refused_at_every_d
     let jkt = house.key.jkt();
     let bound = InvalidToken::SenderConstrained;
     let cases = [
-        (r#"{"kid":"a"}"#.to_owned(), bound.clone()),
-        ("{}".to_owned(), bound.clone()),
-        ("true".to_owned(), bound.clone()),
-        (format!(r#"{{"jkt":"{jkt}","jwe":"x"}}"#), bound.clone()),
+        (r#"{"kid":"a"}"#.to_owned(), bound),
+        ("{}".to_owned(), bound),
+        ("true".to_owned(), bound),
+        (format!(r#"{{"jkt":"{jkt}","jwe":"x"}}"#), bound),
         (r#"{"jkt":"x"}"#.to_owned(), InvalidToken::InvalidClaim("cnf")),
         (format!(r#"{{"jkt":"{jkt}","jkt":"{jkt}"}}"#), InvalidToken::DuplicateMember),
     ];
@@ -169,7 +169,7 @@ async fn d05_an_answer_that_binds_to_what_nobody_can_check_is_refused_at_every_d
         say(&house, &answer(&house, with(more, json!({"token_type": "DPoP"}))));
         let mut request = with_proof(&house, "opaque");
         request.extensions_mut().insert(certificate);
-        assert_eq!(ask(&door, request).await.rejection, invalid(bound.clone()));
+        assert_eq!(ask(&door, request).await.rejection, invalid(bound));
     }
     say(&house, &answer(&house, json!({"token_type": "DPoP", "cnf": {"jkt": jkt}})));
     assert!(ask(&door, with_proof(&house, "opaque")).await.is_in());

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use tower_layer::Layer;
 use tower_oauth_core::{BuildError, Scopes};
 
-use super::service::RequireScope;
+use super::service::RequireRule;
+use crate::require::Proof;
 use crate::{Principal, Rejection};
 
 /// Lets pass only callers whose token has enough scope; goes *inside* of a [`RequireTokenLayer`](crate::RequireTokenLayer).
@@ -46,7 +47,7 @@ pub struct RequireScopeLayer {
 }
 
 #[derive(Debug)]
-pub(super) enum Rule {
+enum Rule {
     All(Scopes),
     Any(Scopes),
     /// Not what the programmer meant, and so nothing that anybody has.
@@ -97,7 +98,7 @@ impl RequireScopeLayer {
 }
 
 impl Rule {
-    pub(super) fn judge(&self, principal: &Principal) -> Result<(), Rejection> {
+    fn judge(&self, principal: &Principal) -> Result<(), Rejection> {
         let (enough, required) = match self {
             Self::All(required) => (principal.scopes.contains_all(required), required),
             Self::Any(wanted) => (principal.scopes.contains_any(wanted), wanted),
@@ -116,9 +117,10 @@ impl Rule {
 }
 
 impl<S> Layer<S> for RequireScopeLayer {
-    type Service = RequireScope<S>;
+    type Service = RequireRule<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RequireScope::with_rule(inner, Arc::clone(&self.rule))
+        let rule = Arc::clone(&self.rule);
+        RequireRule::with_rule(inner, Arc::new(move |proof: &Proof| rule.judge(&proof.principal)))
     }
 }
