@@ -22,7 +22,7 @@ impl<C: Send + Sync + 'static> Authenticate for Introspection<C> {
 
     fn authenticate(&self, presented: Presented<'_>) -> Verdict<C> {
         let key = self.shared.keys.of(presented.token);
-        let asked = self.shared.store.asked();
+        let asked = self.shared.store.asked(&key);
         let sender = Sender::of(&presented);
         match self.shared.store.find(&key, asked.at) {
             Some(Ok(found)) => {

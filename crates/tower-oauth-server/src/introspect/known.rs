@@ -30,7 +30,7 @@ pub(super) struct Asked {
     pub(super) at: Instant,
     /// In seconds since 1970.
     pub(super) wall: i64,
-    /// What is forgotten on purpose is not remembered by an answer to an earlier question.
+    /// What is forgotten of this token on purpose is not remembered by an answer to an earlier question.
     pub(super) epoch: u64,
 }
 

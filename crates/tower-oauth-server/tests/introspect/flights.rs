@@ -150,6 +150,29 @@ async fn d09_who_comes_after_a_clear_does_not_join_a_question_from_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_forgotten_of_one_token_is_not_forgotten_of_the_others() {
+    let house = House::new();
+    let tokens: Vec<_> = (0..40).map(|_| house.token()).collect();
+    slow(&house);
+    let asking: Vec<_> = tokens
+        .iter()
+        .map(|token| {
+            let (tokens, token) = (house.tokens.clone(), token.clone());
+            tokio::spawn(async move { judge(&tokens, &token).await.is_ok() })
+        })
+        .collect();
+    settle(0.5).await;
+    // As when a webhook tells of a revocation.
+    house.tokens.forget(&house.token());
+    for asking in asking {
+        assert!(asking.await.unwrap());
+    }
+    let is_remembered = |token: &String| matches!(verdict(&house.tokens, token), Verdict::Now(_));
+    let remembered = tokens.iter().filter(|token| is_remembered(token)).count();
+    assert!(remembered >= 30, "{remembered} of 40");
+}
+
+#[tokio::test(start_paused = true)]
 async fn questions_are_limited_and_wait_in_a_queue_that_ends() {
     let house = House::with(|issuer| issuer.opaque_tokens(), |tokens| tokens.max_concurrency(2));
     house.issuer.fault(Endpoint::Introspection, Fault::Delay(Duration::from_millis(10)));
