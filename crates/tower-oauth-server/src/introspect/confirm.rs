@@ -10,7 +10,8 @@ use crate::{Authenticate, Caller, Introspection, Jwt, Presented, Rejection, Verd
 /// Takes a token that is valid by its signature *and* active at its issuer. Made by [`Jwt::confirm_with`].
 ///
 /// The signature comes first, so that a forged or expired token costs no question. The caller is who the JWT says; the answer only confirms,
-/// so its claims may have any type.
+/// so its claims may have any type. If the answer binds the token to a key or a certificate (`cnf`) and the token does not say so, that holds too;
+/// if the two contradict each other, the token is refused.
 pub struct JwtThenIntrospect<J, I> {
     jwt: J,
     confirm: Arc<I>,
