@@ -68,10 +68,26 @@ where
     B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<tower::BoxError>,
 {
+    serve_grpc_by(tonic::transport::Server::builder(), door).await
+}
+
+/// The same by a server with TLS, say. (Its URI says `http` all the same.)
+pub async fn serve_grpc_by<L, B>(server: tonic::transport::Server, door: L) -> Server
+where
+    L: Layer<tonic::service::Routes> + Clone + Send + Sync + 'static,
+    L::Service: Service<Request<tonic::body::Body>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    <L::Service as Service<Request<tonic::body::Body>>>::Future: Send,
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<tower::BoxError>,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = format!("http://{}", listener.local_addr().unwrap());
     let task = tokio::spawn(async move {
-        tonic::transport::Server::builder()
+        server
             .layer(door)
             .add_service(InventoryServer::new(Echo))
             .serve_with_incoming(TcpListenerStream::new(listener))

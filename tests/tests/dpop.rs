@@ -20,13 +20,16 @@ use inventory_proto::inventory_client::InventoryClient;
 use serde_json::{Value, json};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
-use tower_oauth::{Dpop, Jwt, RequireTokenLayer};
+use tower_oauth::{Dpop, Introspection, Jwt, RequireTokenLayer};
+use tower_oauth_test::ManualClock;
 use tower_oauth_tests::idp::{Idp, IdpConfig, RegisteredClient, Resource, SigningAlg};
 use tower_oauth_tests::logs::{self, CANARY};
 use tower_oauth_tests::raw_http::{self, Answer};
 use tower_oauth_tests::resource;
 
 const ID: &str = "orders";
+/// The resource server, where it asks about tokens.
+const API: &str = "inventory-api";
 /// Under this name clients know the resource; the socket says something else, as behind a proxy that ends TLS.
 const BASE: &str = "https://inventory.test";
 const COUNT: &str = "/inventory.Inventory/Count";
@@ -36,19 +39,28 @@ fn secret() -> String {
 }
 
 async fn idp() -> Idp {
+    idp_for(Resource::jwt(BASE, SigningAlg::Es256)).await
+}
+
+async fn idp_for(resource: Resource) -> Idp {
     Idp::start(
         IdpConfig::new()
             .dpop_nonce()
             .client(RegisteredClient::basic(ID, secret()).scope("inventory.read"))
-            .resource(Resource::jwt(BASE, SigningAlg::Es256).scope("inventory.read")),
+            .client(RegisteredClient::basic(API, secret()).scope("inventory.read"))
+            .resource(resource.scope("inventory.read")),
     )
     .await
 }
 
 fn door(idp: &Idp) -> RequireTokenLayer {
     let jwt = Jwt::issuer(idp.issuer()).audience(BASE).build().unwrap();
+    RequireTokenLayer::new(jwt).dpop(dpop())
+}
+
+fn dpop() -> Dpop {
     let dpop = Dpop::builder().external_base_url(BASE).nonces(Duration::from_secs(300));
-    RequireTokenLayer::new(jwt).dpop(dpop.build().unwrap())
+    dpop.build().unwrap()
 }
 
 /// A client with a key.
@@ -176,4 +188,45 @@ async fn d04_over_tonic_the_nonce_comes_as_metadata() {
     assert!(challenge.starts_with("DPoP error=\"use_dpop_nonce\""), "{challenge}");
     let nonce = status.metadata().get("dpop-nonce").unwrap().to_str().unwrap();
     count(Some(nonce)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d05_d09_an_opaque_token_that_is_bound_needs_its_proof_and_dies_with_its_revocation() {
+    logs::print();
+    let idp = idp_for(Resource::opaque(BASE)).await;
+    let clock = ManualClock::new();
+    let tokens = Introspection::issuer(idp.issuer())
+        .client_credentials(API, secret())
+        .audience(BASE)
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    let checking = RequireTokenLayer::new(tokens.clone()).dpop(dpop());
+    let bare = RequireTokenLayer::new(tokens);
+    let checking = resource::serve(resource::routes().layer(checking)).await;
+    let bare = resource::serve(resource::routes().layer(bare)).await;
+    let client = Client::new();
+    let (token, _) = client.token(&idp).await;
+    let uri = format!("{BASE}/whoami");
+    let by = |client: &Client, nonce: &str| client.proof("GET", &uri, Some(&token), Some(nonce));
+
+    let challenged = whoami(checking.uri(), "DPoP", &token, &by(&client, "none")).await;
+    assert_eq!(error(&challenged), "use_dpop_nonce");
+    let nonce = challenged.header("dpop-nonce").unwrap();
+    for _ in 0..2 {
+        let good = whoami(checking.uri(), "DPoP", &token, &by(&client, nonce)).await;
+        assert_eq!(good.status(), 200);
+        let thief = whoami(checking.uri(), "DPoP", &token, &by(&Client::new(), nonce)).await;
+        assert_eq!(error(&thief), "invalid_dpop_proof");
+        for server in [&checking, &bare] {
+            let downgraded = whoami(server.uri(), "Bearer", &token, &by(&client, nonce)).await;
+            assert_eq!(error(&downgraded), "invalid_token");
+        }
+    }
+    assert_eq!(idp.counters().await.introspection, 1, "one answer for all of it");
+
+    idp.drop_tokens().await;
+    clock.advance(Duration::from_secs(60));
+    let revoked = whoami(checking.uri(), "DPoP", &token, &by(&client, nonce)).await;
+    assert_eq!(error(&revoked), "invalid_token");
 }

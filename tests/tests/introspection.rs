@@ -9,7 +9,11 @@
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use inventory_proto::Query;
+use inventory_proto::inventory_client::InventoryClient;
 use tokio::task::JoinSet;
+use tonic::Code;
+use tonic::transport::Channel;
 use tower_oauth::{
     Authenticate, Introspection, Jwks, Jwt, JwtOrOpaque, Need, Outage, RequireScopeLayer,
     RequireTokenLayer, StandardClaims, TokenCache, TokenSource,
@@ -85,6 +89,15 @@ async fn status(server: &Server, bearer: &str) -> u16 {
     raw_http::call("GET", &url, &[("authorization", bearer)], "").await.unwrap().status()
 }
 
+/// What a tonic server says to a call with this field, if it refuses it.
+async fn code(server: &Server, bearer: &str) -> Option<Code> {
+    let channel = Channel::from_shared(server.uri().to_owned()).unwrap().connect_lazy();
+    let mut request = tonic::Request::new(Query { limit: 1 });
+    request.metadata_mut().insert("authorization", bearer.parse().unwrap());
+    let answer = InventoryClient::new(channel).list(request).await;
+    answer.err().map(|status| status.code())
+}
+
 async fn serve(authenticator: impl Authenticate<Claims = StandardClaims>) -> Server {
     resource::serve(resource::routes().layer(RequireTokenLayer::new(authenticator))).await
 }
@@ -124,6 +137,7 @@ async fn d09_a_revoked_token_is_refused_within_a_minute() {
     let clock = ManualClock::new();
     let tokens = introspection(&idp, &clock);
     let server = serve(tokens.clone()).await;
+    let grpc = resource::serve_grpc(RequireTokenLayer::new(tokens.clone())).await;
     let (revoked, kept) =
         (bearer(&idp, LEDGER, "ledger.read").await, bearer(&idp, LEDGER, "ledger.read").await);
     assert_eq!((status(&server, &revoked).await, status(&server, &kept).await), (200, 200));
@@ -133,6 +147,8 @@ async fn d09_a_revoked_token_is_refused_within_a_minute() {
     assert_eq!(status(&server, &revoked).await, 200, "the price of the cache");
     clock.advance(Duration::from_secs(1));
     assert_eq!((status(&server, &revoked).await, status(&server, &kept).await), (401, 200));
+    assert_eq!(code(&grpc, &revoked).await, Some(Code::Unauthenticated));
+    assert_eq!(code(&grpc, &kept).await, None);
 
     // Who is told of it need not wait for the minute.
     revoke(&idp, &kept).await;

@@ -16,6 +16,8 @@ use axum::serve::{IncomingStream, Listener};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use form_urlencoded::byte_serialize;
+use inventory_proto::Item;
+use inventory_proto::inventory_client::InventoryClient;
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
@@ -23,6 +25,9 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, server};
+use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity, ServerTlsConfig};
+use tonic::{Code, Status};
 use tower_oauth::{Jwt, MutualTls, PeerCertificate, RequireTokenLayer};
 use tower_oauth_tests::idp::{Idp, IdpConfig, RegisteredClient, Resource, SigningAlg};
 use tower_oauth_tests::logs::{self, CANARY};
@@ -170,16 +175,20 @@ async fn token(idp: &Idp, certificate: &CertifiedKey<KeyPair>) -> String {
         .to_owned()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn d06_a_certificate_bound_token_comes_in_over_its_own_certificate_only() {
-    logs::print();
+async fn idp() -> Idp {
     let client = RegisteredClient::basic(ID, secret()).scope("inventory.read").certificate_bound();
-    let idp = Idp::start(
+    Idp::start(
         IdpConfig::new()
             .client(client)
             .resource(Resource::jwt(AUDIENCE, SigningAlg::Es256).scope("inventory.read")),
     )
-    .await;
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d06_a_certificate_bound_token_comes_in_over_its_own_certificate_only() {
+    logs::print();
+    let idp = idp().await;
     let (own, ours, other) =
         (certificate("inventory.test"), certificate("orders.test"), certificate("payroll.test"));
     let server = serve(&idp, &own, &[&ours, &other]).await;
@@ -197,5 +206,69 @@ async fn d06_a_certificate_bound_token_comes_in_over_its_own_certificate_only() 
         let refused = whoami(server, &own, shown, &token, more).await;
         assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
         assert!(refused.contains("error=\"invalid_token\""), "{refused}");
+    }
+}
+
+/// One call to tonic's server with this token, over a connection of its own.
+async fn count(
+    server: &resource::Server,
+    trusted: &CertifiedKey<KeyPair>,
+    shown: Option<&CertifiedKey<KeyPair>>,
+    token: &str,
+    forged: Option<&str>,
+) -> Result<i64, Status> {
+    let mut tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(trusted.cert.pem()))
+        .domain_name("inventory.test");
+    if let Some(own) = shown {
+        tls = tls.identity(identity(own));
+    }
+    let uri = server.uri().replace("http://", "https://");
+    let channel = Channel::from_shared(uri).unwrap().tls_config(tls).unwrap().connect_lazy();
+    let mut request = tonic::Request::new(Item { sku: "sku".into() });
+    let metadata = request.metadata_mut();
+    metadata.insert("authorization", format!("Bearer {token}").parse().unwrap());
+    if let Some(forged) = forged {
+        metadata.insert("client-cert", forged.parse().unwrap());
+    }
+    let answer = InventoryClient::new(channel).count(request).await?;
+    Ok(answer.into_inner().quantity)
+}
+
+fn identity(certificate: &CertifiedKey<KeyPair>) -> Identity {
+    Identity::from_pem(certificate.cert.pem(), certificate.signing_key.serialize_pem())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d06_over_tonic_too_it_is_the_certificate_of_the_handshake_that_counts() {
+    logs::print();
+    let idp = idp().await;
+    let (own, ours, other) =
+        (certificate("inventory.test"), certificate("orders.test"), certificate("payroll.test"));
+    let tls = MutualTls::new().peer_certificate(|head| {
+        let info = head.extensions.get::<TlsConnectInfo<TcpConnectInfo>>()?;
+        info.peer_certs()?.first().map(PeerCertificate::from_der)
+    });
+    let jwt = Jwt::issuer(idp.issuer()).audience(AUDIENCE).build().unwrap();
+    let config = ServerTlsConfig::new()
+        .identity(identity(&own))
+        .client_ca_root(Certificate::from_pem(ours.cert.pem() + &other.cert.pem()))
+        .client_auth_optional(true);
+    let builder = tonic::transport::Server::builder().tls_config(config).unwrap();
+    let server =
+        resource::serve_grpc_by(builder, RequireTokenLayer::new(jwt).mutual_tls(tls)).await;
+    let token = token(&idp, &ours).await;
+
+    assert_eq!(count(&server, &own, Some(&ours), &token, None).await.unwrap(), 3);
+    let forged = format!(":{}:", STANDARD.encode(der(&ours)));
+    for (shown, forged) in [
+        (None, None),
+        (Some(&other), None),
+        (None, Some(forged.as_str())),
+        (Some(&other), Some(forged.as_str())),
+    ] {
+        let status = count(&server, &own, shown, &token, forged).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
+        assert!(status.metadata().contains_key("www-authenticate"), "not TLS, but the door");
     }
 }

@@ -64,7 +64,6 @@ mod rejection;
 mod render;
 mod require;
 mod rule;
-mod scope;
 #[cfg(feature = "status-list")]
 mod status_list;
 
@@ -92,9 +91,8 @@ pub use render::RenderRejection;
 pub use require::{RequireToken, RequireTokenLayer, ResponseFuture};
 pub use rule::{
     AuthenticationRequirement, RequireAuthenticationLayer, RequireClaimsLayer, RequireRule,
-    RuleResponseFuture,
+    RequireScopeLayer, RuleResponseFuture,
 };
-pub use scope::{RequireScope, RequireScopeLayer};
 #[cfg(feature = "status-list")]
 pub use status_list::{StatusLists, StatusListsBuilder};
 

@@ -60,6 +60,55 @@ pub(crate) fn status_list_fetched(outcome: Result<(), tower_oauth_core::ErrorKin
     let _ = outcome;
 }
 
+/// A token was looked for among those that were verified a short while ago.
+pub(crate) fn verified_token(was_found: bool) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!(
+        "tower_oauth_verified_token_lookups_total",
+        "outcome" => if was_found { "hit" } else { "miss" }
+    )
+    .increment(1);
+    #[cfg(not(feature = "metrics"))]
+    let _ = was_found;
+}
+
+/// An authorization server was asked about a token, and has called it active, or not, or has not answered.
+#[cfg(feature = "metrics")]
+pub(crate) fn introspected(outcome: Result<bool, ErrorKind>, took: Duration) {
+    let result = match outcome {
+        Ok(true) => "active",
+        Ok(false) => "inactive",
+        Err(kind) => failure(kind),
+    };
+    metrics::counter!("tower_oauth_introspections_total", "outcome" => result).increment(1);
+    metrics::histogram!("tower_oauth_introspection_duration_seconds", "outcome" => result)
+        .record(took.as_secs_f64());
+}
+
+/// A request was judged by an answer that was remembered.
+#[derive(Clone, Copy)]
+pub(crate) enum Remembered {
+    Positive,
+    Negative,
+    /// In the grace of an outage.
+    Stale,
+}
+
+pub(crate) fn introspection_remembered(what: Remembered) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!(
+        "tower_oauth_introspection_cache_hits_total",
+        "kind" => match what {
+            Remembered::Positive => "positive",
+            Remembered::Negative => "negative",
+            Remembered::Stale => "stale",
+        }
+    )
+    .increment(1);
+    #[cfg(not(feature = "metrics"))]
+    let _ = what;
+}
+
 /// A fixed name: a status or a text of the issuer's would make as many series as it likes.
 #[cfg(feature = "metrics")]
 const fn failure(kind: ErrorKind) -> &'static str {
@@ -71,6 +120,7 @@ const fn failure(kind: ErrorKind) -> &'static str {
         ErrorKind::Redirect => "redirect",
         ErrorKind::Status(_) => "status",
         ErrorKind::Malformed(_) => "malformed",
+        ErrorKind::OAuth(_) => "oauth_error",
         _ => "other",
     }
 }

@@ -35,10 +35,10 @@ pub use tower_oauth_server::{
     JwksBuilder, JwksHealth, JwksLoad, JwksStatus, JwksWatch, Jwt, JwtBuilder, JwtIssuer,
     JwtOrOpaque, JwtThenIntrospect, KeySet, MalformedRequest, MutualTls, Outage, PeerCertificate,
     Presented, Principal, Profile, ProofId, Readiness, Rejection, Remember, RenderRejection,
-    ReplayStore, RequireAuthenticationLayer, RequireClaimsLayer, RequireRule, RequireScope,
-    RequireScopeLayer, RequireToken, RequireTokenLayer, ResourceMetadata, ResourceMetadataBuilder,
-    Scheme, Seen, ServeResourceMetadata, SkipReason, SkippedKey, StandardClaims, TenantResolver,
-    Tenants, TenantsBuilder, UntilExpiry, Verdict, VerifiedTokenCache, VerifyingKey,
+    ReplayStore, RequireAuthenticationLayer, RequireClaimsLayer, RequireRule, RequireScopeLayer,
+    RequireToken, RequireTokenLayer, ResourceMetadata, ResourceMetadataBuilder, Scheme, Seen,
+    ServeResourceMetadata, SkipReason, SkippedKey, StandardClaims, TenantResolver, Tenants,
+    TenantsBuilder, UntilExpiry, Verdict, VerifiedTokenCache, VerifyingKey,
 };
 #[cfg(all(feature = "server", feature = "status-list"))]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "server", feature = "status-list"))))]

@@ -73,6 +73,10 @@ pub struct ActiveToken {
     pub token_id: Option<String>,
     /// `sid`: the session that it belongs to.
     pub session_id: Option<String>,
+    /// `acr`: how the subject has authenticated (RFC 9470 §6.2). `None` too if it is no text: nobody may have asked for it.
+    pub acr: Option<String>,
+    /// `auth_time`: when the subject has authenticated, likewise; in whole seconds since 1970, rounded down.
+    pub auth_time: Option<i64>,
     /// Whether there is a `cnf`: the token is bound to a key of its sender (RFC 9449 §6.2, RFC 8705 §3.2).
     pub is_bound: bool,
     /// `token_use` or else `typ`, by which some servers tell refresh and ID tokens from access tokens.
@@ -211,6 +215,8 @@ fn active(object: &Object) -> Result<ActiveToken, Error> {
         issuer: text("iss", "iss is not text")?,
         token_id: text("jti", "jti is not text")?,
         session_id: text("sid", "sid is not text")?,
+        acr: object.get("acr").and_then(Value::as_str).map(str::to_owned),
+        auth_time: date(object, "auth_time", "").unwrap_or_default(),
         is_bound: object.get("cnf").is_some(),
         token_use,
         json: Bytes::new(),

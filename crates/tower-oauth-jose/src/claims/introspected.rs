@@ -1,6 +1,7 @@
 //! Standard claims that an introspection answer tells.
 
 use super::StandardClaims;
+use crate::confirmation::Confirmation;
 
 /// What an issuer says of a token by introspection (RFC 7662 section 2.2), for those who make
 /// [`StandardClaims`] of it: the claims of an opaque token then have the same type as a JWT's.
@@ -40,6 +41,12 @@ pub struct IntrospectedClaims<'a> {
     pub not_before: Option<i64>,
     /// `iat`, in seconds since 1970.
     pub issued_at: Option<i64>,
+    /// `acr`.
+    pub acr: Option<&'a str>,
+    /// `auth_time`, in seconds since 1970.
+    pub auth_time: Option<i64>,
+    /// `cnf`.
+    pub confirmation: Option<Confirmation>,
 }
 
 impl<'a> IntrospectedClaims<'a> {
@@ -57,6 +64,9 @@ impl<'a> IntrospectedClaims<'a> {
             scope: "",
             not_before: None,
             issued_at: None,
+            acr: None,
+            auth_time: None,
+            confirmation: None,
         }
     }
 }
@@ -83,9 +93,9 @@ impl From<IntrospectedClaims<'_>> for StandardClaims {
             expires_at: told.expires_at,
             not_before: told.not_before,
             issued_at: told.issued_at,
-            acr: None,
-            auth_time: None,
-            confirmation: None,
+            acr: text(told.acr),
+            auth_time: told.auth_time,
+            confirmation: told.confirmation,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::Extensions;
 use tower_oauth_core::{Scopes, SystemClock};
+use tower_oauth_jose::Confirmation;
 
 use crate::require::{Admission, Proof};
 use crate::{Principal, Rejection};
@@ -99,6 +100,18 @@ impl<C> Authenticated<C> {
     #[must_use]
     pub fn expires_at(&self) -> Duration {
         self.principal.expires_at
+    }
+
+    /// When the token is no longer let in, since 1970: [`expires_at`](Self::expires_at), and the authenticator's leeway.
+    #[must_use]
+    pub fn valid_until(&self) -> Duration {
+        self.principal.valid_until
+    }
+
+    /// What the token is bound to (`cnf`), if it is; the door has seen the proof of it.
+    #[must_use]
+    pub fn confirmation(&self) -> Option<&Confirmation> {
+        self.principal.confirmation.as_ref()
     }
 
     /// The token's own name (`jti`), if it has one.

@@ -10,6 +10,8 @@ use super::Introspection;
 use super::edge::{Ask, flatten};
 use super::key::Key;
 use super::known::Known;
+use crate::jwt::Sender;
+use crate::observe::{self, Remembered};
 use crate::{Authenticate, Caller, Presented, Rejection, Verdict};
 
 /// The shortest time after which a client is asked to come again.
@@ -20,22 +22,29 @@ impl<C: Send + Sync + 'static> Authenticate for Introspection<C> {
 
     fn authenticate(&self, presented: Presented<'_>) -> Verdict<C> {
         let key = self.shared.keys.of(presented.token);
-        let asked = self.shared.store.asked();
+        let asked = self.shared.store.asked(&key);
+        let sender = Sender::of(&presented);
         match self.shared.store.find(&key, asked.at) {
-            Some(Ok(found)) => return Verdict::Now(self.admit(&found.known)),
-            Some(Err(reason)) => return Verdict::Now(Err(Rejection::Invalid(reason))),
+            Some(Ok(found)) => {
+                observe::introspection_remembered(Remembered::Positive);
+                return Verdict::Now(self.admit(&found.known, sender));
+            }
+            Some(Err(reason)) => {
+                observe::introspection_remembered(Remembered::Negative);
+                return Verdict::Now(Err(Rejection::Invalid(reason)));
+            }
             None => {}
         }
         if let Some(error) = self.shared.gate.closed(asked.at) {
-            return Verdict::Now(self.without_answer(&key, &error));
+            return Verdict::Now(self.without_answer(&key, &error, sender));
         }
         let ask = Ask { key, token: Secret::new(presented.token), asked };
-        Verdict::Later(Box::pin(self.clone().ask(ask)))
+        Verdict::Later(Box::pin(self.clone().ask(ask, sender)))
     }
 }
 
 impl<C: Send + Sync + 'static> Introspection<C> {
-    async fn ask(self, ask: Ask) -> Result<Caller<C>, Rejection> {
+    async fn ask(self, ask: Ask, sender: Sender) -> Result<Caller<C>, Rejection> {
         let key = ask.key;
         let mut flight = self.shared.flight.clone();
         let mut landed = flight.call(ask.clone()).await;
@@ -44,19 +53,25 @@ impl<C: Send + Sync + 'static> Introspection<C> {
             landed = flight.call(ask).await;
         }
         match landed.map(|landed| landed.verdict) {
-            Ok(Ok(found)) => self.admit(&found.known),
+            Ok(Ok(found)) => self.admit(&found.known, sender),
             Ok(Err(reason)) => Err(Rejection::Invalid(reason)),
-            Err(error) => self.without_answer(&key, &flatten(error)),
+            Err(error) => self.without_answer(&key, &flatten(error), sender),
         }
     }
 
     /// Judges by the rules of this route.
-    fn admit(&self, known: &Known<C>) -> Result<Caller<C>, Rejection> {
-        known.admit(&self.route.audiences, self.route.may_lack_audience).map_err(Rejection::Invalid)
+    fn admit(&self, known: &Known<C>, sender: Sender) -> Result<Caller<C>, Rejection> {
+        let caller = known.admit(&self.route.audiences, self.route.may_lack_audience)?;
+        sender.let_in(caller)
     }
 
     /// The server cannot be asked: what the route wants to be done then.
-    fn without_answer(&self, key: &Key, error: &Error) -> Result<Caller<C>, Rejection> {
+    fn without_answer(
+        &self,
+        key: &Key,
+        error: &Error,
+        sender: Sender,
+    ) -> Result<Caller<C>, Rejection> {
         let unavailable = |cause: ErrorKind| Rejection::Unavailable {
             cause,
             retry_after: error.retry_after().unwrap_or_default().max(SOON),
@@ -66,8 +81,9 @@ impl<C: Send + Sync + 'static> Introspection<C> {
         let known = grace.and_then(|grace| self.shared.store.find_stale(key, now, grace));
         match known {
             Some((known, left)) => {
+                observe::introspection_remembered(Remembered::Stale);
                 let wall = self.shared.clock.unix_seconds();
-                self.admit(&known).map(|caller| known.prolong(caller, wall, left))
+                self.admit(&known, sender).map(|caller| known.prolong(caller, wall, left))
             }
             None => Err(unavailable(error.kind())),
         }

@@ -2,19 +2,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use serde::de::DeserializeOwned;
 use tower_layer::Layer;
 use tower_oauth_core::codec::{ActiveToken, ClientAuth, IntrospectionCodec, MetadataCodec};
 use tower_oauth_core::{BuildError, Clock, EndpointUri, Issuer, Secret, SystemClock};
-use tower_oauth_endpoint::{Discovery, Endpoint, HttpClient};
+use tower_oauth_endpoint::{Endpoint, HttpClient};
 use tower_oauth_jose::{InvalidToken, StandardClaims};
-use tower_single_flight::{SingleFlight, SingleFlightLayer};
+use tower_single_flight::SingleFlightLayer;
 
-use super::edge::{Ask, Asker, Edge, Limit, Place};
+use super::edge::{Ask, Asker, Edge, FlightKey};
 use super::gate::Gate;
 use super::key::Keys;
 use super::known::{ReadClaims, Rules, standard};
+use super::limit::Limit;
+use super::place::Place;
 use super::signed::SignedAnswers;
 use super::store::{Landed, Store};
 use super::{Introspection, Outage, Route, Shared};
@@ -208,8 +209,8 @@ impl<C> IntrospectionBuilder<C> {
         self
     }
 
-    /// How many questions may be in the air at a time: 64 if not set, from 1 to 10,000. 16 times as many may wait for their turn, at
-    /// most 5 s; who comes beyond that gets 503 at once.
+    /// How many questions may be in the air at a time: 64 if not set, from 1 to 10,000. A quarter of them, from four on, is kept for tokens that were
+    /// active a while ago. Of these and of others 16 times as many may wait for their turn, at most 5 s; who comes beyond that gets 503 at once.
     pub fn max_concurrency(mut self, max_concurrency: usize) -> Self {
         self.options.max_concurrency = max_concurrency;
         self
@@ -294,9 +295,9 @@ impl<C> IntrospectionBuilder<C> {
             clock: Arc::clone(&clock),
         }));
         let learning = Arc::clone(&store);
-        let flight = SingleFlightLayer::new((|ask| ask.key) as fn(&Ask) -> super::Key)
+        let flight = SingleFlightLayer::new(Ask::flight as fn(&Ask) -> FlightKey)
             .max_waiters(MAX_WAITERS)
-            .on_complete(move |key: &super::Key, result: Result<&Landed<C>, _>| {
+            .on_complete(move |(key, _): &FlightKey, result: Result<&Landed<C>, _>| {
                 if let Ok(landed) = result {
                     learning.learn(key, landed);
                 }
@@ -363,9 +364,8 @@ impl Options {
             .iter()
             .cloned()
             .fold(MetadataCodec::new(), MetadataCodec::trust_host);
-        let discovery = Discovery::new(codec, http.clone());
-        let discovery = SingleFlight::new(discovery, (|_| ()) as fn(&Issuer));
-        Ok(Place::Issuer { issuer: issuer.clone(), discovery, found: ArcSwapOption::empty() })
+        let clock = Arc::clone(&self.clock);
+        Ok(Place::discovered(issuer.clone(), codec, http.clone(), clock))
     }
 
     fn signed(&self, issuer: &Issuer) -> Result<Option<SignedAnswers>, BuildError> {

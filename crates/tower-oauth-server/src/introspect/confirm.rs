@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use tower_oauth_core::Secret;
+use tower_oauth_jose::InvalidToken;
 
 use crate::{Authenticate, Caller, Introspection, Jwt, Presented, Rejection, Verdict};
 
 /// Takes a token that is valid by its signature *and* active at its issuer. Made by [`Jwt::confirm_with`].
 ///
 /// The signature comes first, so that a forged or expired token costs no question. The caller is who the JWT says; the answer only confirms,
-/// so its claims may have any type.
+/// so its claims may have any type. If the answer binds the token to a key or a certificate (`cnf`) and the token does not say so, that holds too;
+/// if the two contradict each other, the token is refused.
 pub struct JwtThenIntrospect<J, I> {
     jwt: J,
     confirm: Arc<I>,
@@ -82,10 +84,29 @@ fn confirmed<I: Authenticate, C: Send + Sync + 'static>(
     caller: Caller<C>,
 ) -> Verdict<C> {
     match confirm.authenticate(presented) {
-        Verdict::Now(verdict) => Verdict::Now(verdict.map(|_| caller)),
+        Verdict::Now(verdict) => Verdict::Now(verdict.and_then(|told| both(caller, &told))),
         Verdict::Later(asking) => {
-            Verdict::Later(Box::pin(async move { asking.await.map(|_| caller) }))
+            Verdict::Later(Box::pin(async move { both(caller, &asking.await?) }))
         }
+    }
+}
+
+/// The caller is who the token says; what either says it is bound to has to be shown.
+fn both<C, D>(mut caller: Caller<C>, told: &Caller<D>) -> Result<Caller<C>, Rejection> {
+    let Some(told) = &told.principal.confirmation else { return Ok(caller) };
+    let Some(own) = &caller.principal.confirmation else {
+        let mut principal = (*caller.principal).clone();
+        principal.confirmation = Some(told.clone());
+        caller.principal = Arc::new(principal);
+        return Ok(caller);
+    };
+    let keys_agree = told.jkt().is_none_or(|jkt| own.jkt() == Some(jkt));
+    let certificates_agree =
+        told.certificate().is_none_or(|digest| own.certificate() == Some(digest));
+    if keys_agree && certificates_agree {
+        Ok(caller)
+    } else {
+        Err(Rejection::Invalid(InvalidToken::SenderConstrained))
     }
 }
 

@@ -2,37 +2,28 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use tokio::sync::Semaphore;
-use tower_oauth_core::codec::{
-    IntrospectionCodec, IntrospectionRequest, IntrospectionResponse, Metadata,
-};
-use tower_oauth_core::{BoxFuture, Clock, EndpointUri, Error, ErrorKind, Issuer, Secret};
-use tower_oauth_endpoint::{Discovery, Endpoint, HttpClient};
+use tower_oauth_core::codec::{IntrospectionCodec, IntrospectionRequest, IntrospectionResponse};
+use tower_oauth_core::{BoxFuture, Clock, EndpointUri, Error, ErrorKind, Secret};
+use tower_oauth_endpoint::{Endpoint, HttpClient};
 use tower_oauth_jose::InvalidToken;
 use tower_service::Service;
-use tower_single_flight::{FlightError, SingleFlight};
+use tower_single_flight::FlightError;
+use tracing::Instrument;
 
 use super::gate::Gate;
 use super::key::Key;
 use super::known::{Asked, Rules};
+use super::limit::{Limit, Sort};
+use super::place::Place;
 use super::signed::SignedAnswers;
 use super::store::{Landed, Remembered, Store};
 
 /// The total time of a question, discovery included.
-const DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// How long a question may wait for its turn.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a discovered address is believed.
-const REDISCOVER: Duration = Duration::from_secs(60 * 60);
-/// How long it is believed when asking again was no use.
-const REDISCOVER_SOON: Duration = Duration::from_secs(60);
-/// The time for asking again while an address is known, so that some is left for the question.
-const REDISCOVERY_DEADLINE: Duration = Duration::from_secs(2);
-/// For each question that may be in the air, so many may wait for their turn.
-const QUEUE: usize = 16;
 
 /// Asks about one token.
 #[derive(Clone)]
@@ -41,6 +32,9 @@ pub(super) struct Ask {
     pub(super) token: Secret,
     pub(super) asked: Asked,
 }
+
+/// A token, and how often something was forgotten before.
+pub(super) type FlightKey = (Key, u64);
 
 /// Asks the authorization server.
 pub(super) struct Asker<C>(pub(super) Arc<Edge<C>>);
@@ -56,26 +50,13 @@ pub(super) struct Edge<C> {
     pub(super) clock: Arc<dyn Clock>,
 }
 
-/// Where to ask.
-pub(super) enum Place {
-    Uri(EndpointUri),
-    Issuer { issuer: Issuer, discovery: SharedDiscovery, found: ArcSwapOption<Found> },
-}
+// === impl Ask ===
 
-/// Many tokens that come at the same moment ask for the metadata once.
-pub(super) type SharedDiscovery =
-    SingleFlight<Discovery<HttpClient>, fn(&Issuer), (), Metadata, Error>;
-
-/// A discovered address.
-pub(super) struct Found {
-    uri: EndpointUri,
-    again_at: Instant,
-}
-
-/// How many questions may be in the air, and how many more may wait.
-pub(super) struct Limit {
-    in_air: Semaphore,
-    places: Semaphore,
+impl Ask {
+    /// Who comes with the same token joins the question, unless the verdict was forgotten on purpose since it was asked.
+    pub(super) fn flight(&self) -> FlightKey {
+        (self.key, self.asked.epoch)
+    }
 }
 
 // === impl Asker ===
@@ -96,7 +77,8 @@ impl<C: Send + Sync + 'static> Service<Ask> for Asker<C> {
             if let Some(verdict) = edge.store.find(&ask.key, edge.clock.now()) {
                 return Ok(Landed { verdict, asked: None });
             }
-            let answer = edge.ask(ask.token).await?;
+            let sort = if edge.store.was_active(&ask.key) { Sort::Known } else { Sort::Stranger };
+            let answer = edge.ask(ask.token, sort).await?;
             Ok(edge.judge(answer, ask.asked))
         })
     }
@@ -111,15 +93,29 @@ impl<C> Clone for Asker<C> {
 // === impl Edge ===
 
 impl<C> Edge<C> {
-    async fn ask(&self, token: Secret) -> Result<IntrospectionResponse, Error> {
+    async fn ask(&self, token: Secret, sort: Sort) -> Result<IntrospectionResponse, Error> {
         // Never in an endless queue: who finds no place is told so at once.
-        let _place = self.limit.places.try_acquire().map_err(|_| ErrorKind::TooManyWaiters)?;
+        let _place = self.limit.place(sort).ok_or(ErrorKind::TooManyWaiters)?;
         // Apart from the time for the question: that we are busy says nothing of the server.
-        let turn = tokio::time::timeout(PATIENCE, self.limit.in_air.acquire()).await;
-        let _turn = turn.ok().and_then(Result::ok).ok_or(ErrorKind::TooManyWaiters)?;
+        let turn = tokio::time::timeout(PATIENCE, self.limit.turn(sort)).await;
+        let _turn = turn.ok().flatten().ok_or(ErrorKind::TooManyWaiters)?;
         self.gate.pass(self.clock.now())?;
-        let result = tokio::time::timeout(DEADLINE, self.exchange(token)).await;
-        match result.unwrap_or_else(|_| Err(ErrorKind::Timeout.into())) {
+        #[cfg(feature = "metrics")]
+        let began = self.clock.now();
+        // Only here, where a question is really asked: those who wait for its answer are not in the span.
+        let span = tracing::debug_span!(target: "tower_oauth::introspection", "introspection");
+        let exchange = self.exchange(token).instrument(span);
+        let result = tokio::time::timeout(DEADLINE, exchange).await;
+        let result = result.unwrap_or_else(|_| Err(ErrorKind::Timeout.into()));
+        #[cfg(feature = "metrics")]
+        crate::observe::introspected(
+            result
+                .as_ref()
+                .map(|answer| matches!(answer, IntrospectionResponse::Active(_)))
+                .map_err(Error::kind),
+            self.clock.now().saturating_duration_since(began),
+        );
+        match result {
             Ok(answer) => {
                 self.gate.opened();
                 Ok(answer)
@@ -129,26 +125,24 @@ impl<C> Edge<C> {
     }
 
     fn failed(&self, error: Error) -> Error {
-        if let (Place::Issuer { found, .. }, ErrorKind::Status(404 | 410)) =
-            (&self.place, error.kind())
-        {
-            // It may have moved.
-            found.store(None);
-        }
         // A flood of odd tokens must not flood the log; a server that is given up for a while is news.
         if self.gate.failed(self.clock.now(), &error) {
-            tracing::warn!(cause = %error, "introspection pauses");
+            tracing::warn!(target: "tower_oauth::introspection", cause = %error, "introspection pauses");
         } else {
-            tracing::debug!(cause = %error, "introspection failed");
+            tracing::debug!(target: "tower_oauth::introspection", cause = %error, "introspection failed");
         }
         error
     }
 
     async fn exchange(&self, token: Secret) -> Result<IntrospectionResponse, Error> {
-        let endpoint = self.address().await?;
-        let mut asking = self.endpoint.clone();
-        std::future::poll_fn(|cx| asking.poll_ready(cx)).await?;
-        let answer = asking.call(IntrospectionRequest { endpoint, token }).await?;
+        let endpoint = self.place.address().await?;
+        let answer = match self.question(endpoint.clone(), token.clone()).await {
+            Ok(answer) => answer,
+            Err(error) => match self.place.moved(&endpoint, error.kind()).await {
+                Some(endpoint) => self.question(endpoint, token).await?,
+                None => return Err(error),
+            },
+        };
         match (answer, &self.signed) {
             (IntrospectionResponse::Signed(jwt), Some(signed)) => {
                 signed.open(&jwt, &*self.clock).await
@@ -160,33 +154,14 @@ impl<C> Edge<C> {
         }
     }
 
-    async fn address(&self) -> Result<EndpointUri, Error> {
-        let (issuer, discovery, found) = match &self.place {
-            Place::Uri(uri) => return Ok(uri.clone()),
-            Place::Issuer { issuer, discovery, found } => (issuer, discovery, found),
-        };
-        let known = found.load_full();
-        if let Some(known) = known.as_deref()
-            && self.clock.now() < known.again_at
-        {
-            return Ok(known.uri.clone());
-        }
-        let patience = if known.is_some() { REDISCOVERY_DEADLINE } else { DEADLINE };
-        let metadata = tokio::time::timeout(patience, discovery.clone().call(issuer.clone())).await;
-        let uri = match metadata {
-            Ok(Ok(metadata)) => metadata.introspection_endpoint(),
-            Ok(Err(error)) => Err(flatten(error)),
-            Err(_) => Err(ErrorKind::Timeout.into()),
-        };
-        let (uri, believed) = match (uri, known) {
-            (Ok(uri), _) => (uri, REDISCOVER),
-            (Err(_), Some(known)) => (known.uri.clone(), REDISCOVER_SOON),
-            (Err(error), None) => return Err(error),
-        };
-        let now = self.clock.now();
-        let again_at = now.checked_add(believed).unwrap_or(now);
-        found.store(Some(Arc::new(Found { uri: uri.clone(), again_at })));
-        Ok(uri)
+    async fn question(
+        &self,
+        endpoint: EndpointUri,
+        token: Secret,
+    ) -> Result<IntrospectionResponse, Error> {
+        let mut asking = self.endpoint.clone();
+        std::future::poll_fn(|cx| asking.poll_ready(cx)).await?;
+        asking.call(IntrospectionRequest { endpoint, token }).await
     }
 
     fn judge(&self, answer: IntrospectionResponse, asked: Asked) -> Landed<C> {
@@ -199,13 +174,6 @@ impl<C> Edge<C> {
             _ => Err(InvalidToken::Inactive),
         };
         Landed { verdict, asked: Some(asked) }
-    }
-}
-
-impl Limit {
-    pub(super) fn new(max_concurrency: usize) -> Self {
-        let places = max_concurrency.saturating_mul(QUEUE + 1).min(Semaphore::MAX_PERMITS);
-        Self { in_air: Semaphore::new(max_concurrency), places: Semaphore::new(places) }
     }
 }
 

@@ -31,6 +31,8 @@ struct State {
 struct Closed {
     until: Instant,
     cause: Error,
+    /// The pause is over, and one request finds out.
+    is_probed: bool,
 }
 
 impl Gate {
@@ -48,6 +50,7 @@ impl Gate {
         }
         if let Some(closed) = &mut state.closed {
             closed.until = now.checked_add(PROBE).unwrap_or(now);
+            closed.is_probed = true;
         }
         Ok(())
     }
@@ -63,8 +66,14 @@ impl Gate {
         match blame(error.kind()) {
             Blame::Server => state.plain = state.plain.saturating_add(1),
             Blame::Doubtful => state.doubtful = state.doubtful.saturating_add(1),
-            // Of a server that lives, about one request.
-            Blame::Request => return false,
+            // Of a server that lives, about one request. If that one was to find out, another may: or a sender of odd tokens
+            // could keep the gate closed.
+            Blame::Request => {
+                if let Some(closed) = state.closed.as_mut().filter(|closed| closed.is_probed) {
+                    closed.until = now;
+                }
+                return false;
+            }
         }
         let excess = (state.plain.saturating_add(1).saturating_sub(PLAIN_FAILURES))
             .max(state.doubtful.saturating_add(1).saturating_sub(DOUBTFUL_FAILURES));
@@ -81,7 +90,7 @@ impl Gate {
         }
         let was_open = state.closed.is_none();
         let until = now.checked_add(pause).unwrap_or(now);
-        state.closed = Some(Closed { until, cause: error.clone() });
+        state.closed = Some(Closed { until, cause: error.clone(), is_probed: false });
         was_open
     }
 
@@ -169,6 +178,27 @@ mod tests {
             assert!(gate.pass(now + second(asked)).is_ok());
             gate.opened();
         }
+    }
+
+    #[test]
+    fn an_odd_token_that_goes_first_after_a_pause_does_not_make_the_others_wait() {
+        let (gate, mut now) = (Gate::default(), SystemClock.now());
+        let (dark, odd) = (Error::new(ErrorKind::Transport), Error::new(ErrorKind::Status(400)));
+        for _ in 0..3 {
+            gate.failed(now, &dark);
+        }
+        gate.failed(now, &odd);
+        assert!(gate.pass(now).is_err(), "an answer to an older question does not end the pause");
+        now += second(1);
+        for _ in 0..100 {
+            assert!(gate.pass(now).is_ok());
+            assert!(gate.pass(now).is_err());
+            assert!(!gate.failed(now, &odd), "the server lives, and that is all that it says");
+        }
+        assert!(gate.pass(now).is_ok(), "the next one finds out");
+        // The failures in a row go on being counted.
+        gate.failed(now, &dark);
+        assert_eq!(gate.pass(now).unwrap_err().retry_after(), Some(second(2)));
     }
 
     #[test]

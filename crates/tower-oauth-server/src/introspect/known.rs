@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tower_oauth_core::codec::ActiveToken;
-use tower_oauth_jose::{IntrospectedClaims, InvalidToken, StandardClaims};
+use tower_oauth_jose::{Confirmation, IntrospectedClaims, InvalidToken, StandardClaims};
 
 use crate::{Caller, Principal};
 
@@ -28,7 +30,7 @@ pub(super) struct Asked {
     pub(super) at: Instant,
     /// In seconds since 1970.
     pub(super) wall: i64,
-    /// What is forgotten on purpose is not remembered by an answer to an earlier question.
+    /// What is forgotten of this token on purpose is not remembered by an answer to an earlier question.
     pub(super) epoch: u64,
 }
 
@@ -47,12 +49,8 @@ impl<C> Rules<C> {
         token: &ActiveToken,
         asked: Asked,
     ) -> Result<(Known<C>, Instant), InvalidToken> {
-        // RFC 9449 §7.2, RFC 8705 §3: worth nothing without the proof of the sender's key.
-        let token_type = token.token_type.as_deref();
-        if token.is_bound || token_type.is_some_and(|kind| kind.eq_ignore_ascii_case("DPoP")) {
-            return Err(InvalidToken::SenderConstrained);
-        }
         check_kind(token)?;
+        let confirmation = confirmation(token)?;
         // RFC 7662 §2.2 leaves `iss` out at will: the answer itself comes from the issuer. Another's is refused.
         if token.issuer.as_ref().is_some_and(|issuer| *issuer != self.issuer) {
             return Err(InvalidToken::WrongIssuer);
@@ -69,8 +67,15 @@ impl<C> Rules<C> {
         }));
         let verdict_ends = asked.wall.saturating_add_unsigned(self.cache_ttl.as_secs().max(1));
         let ends_at = token.expires_at.unwrap_or(verdict_ends);
+        let mut principal = principal(token, &self.issuer, ends_at);
+        principal.confirmation = confirmation;
+        if token.expires_at.is_some() {
+            let leeway = u64::try_from(self.leeway).unwrap_or(0);
+            principal.valid_until =
+                principal.expires_at.saturating_add(Duration::from_secs(leeway));
+        }
         let known = Known {
-            principal: Arc::new(principal(token, &self.issuer, ends_at)),
+            principal: Arc::new(principal),
             claims: (self.claims)(token, &self.issuer, ends_at).map(Arc::new),
             audiences: token.audiences.clone(),
             expires_at: token.expires_at,
@@ -91,6 +96,7 @@ impl<C> Known<C> {
             let now = Duration::from_secs(u64::try_from(wall).unwrap_or(0));
             let mut principal = (*caller.principal).clone();
             principal.expires_at = principal.expires_at.max(now.saturating_add(left));
+            principal.valid_until = principal.expires_at;
             caller.principal = Arc::new(principal);
         }
         caller
@@ -120,7 +126,8 @@ fn check_kind(token: &ActiveToken) -> Result<(), InvalidToken> {
         text.as_deref().is_some_and(|text| kinds.iter().any(|kind| text.eq_ignore_ascii_case(kind)))
     };
     // `access_token` is not the type that RFC 6749 §7.1 means, but some servers send it.
-    if token.token_type.is_some() && !is(&token.token_type, &["Bearer", "access_token"]) {
+    const ACCESS: &[&str] = &["Bearer", "DPoP", "access_token"];
+    if token.token_type.is_some() && !is(&token.token_type, ACCESS) {
         return Err(InvalidToken::WrongType);
     }
     // Cognito's and Keycloak's words for the kinds of token.
@@ -130,6 +137,27 @@ fn check_kind(token: &ActiveToken) -> Result<(), InvalidToken> {
     Ok(())
 }
 
+/// What the token is bound to (RFC 9449 §6.2, RFC 8705 §3.2); whether its sender holds that is not judged here.
+fn confirmation(token: &ActiveToken) -> Result<Option<Confirmation>, InvalidToken> {
+    /// As it is written, or a member that stands twice would be read as one.
+    #[derive(Deserialize)]
+    struct Bound {
+        cnf: Box<RawValue>,
+    }
+    let confirmation = if token.is_bound {
+        let bound: Bound = token.claims().map_err(|_| InvalidToken::SenderConstrained)?;
+        Some(Confirmation::parse(bound.cnf.get())?)
+    } else {
+        None
+    };
+    // A token of this type has a key (RFC 9449 §5); who does not say which one leaves nothing to prove.
+    let is_dpop = token.token_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("DPoP"));
+    if is_dpop && confirmation.as_ref().is_none_or(|cnf| cnf.jkt().is_none()) {
+        return Err(InvalidToken::SenderConstrained);
+    }
+    Ok(confirmation)
+}
+
 fn principal(token: &ActiveToken, issuer: &str, ends_at: i64) -> Principal {
     let ends_at = Duration::from_secs(u64::try_from(ends_at).unwrap_or(0));
     let mut principal = Principal::new(issuer, ends_at);
@@ -137,6 +165,9 @@ fn principal(token: &ActiveToken, issuer: &str, ends_at: i64) -> Principal {
     principal.client_id = token.client_id.clone();
     principal.token_id = token.token_id.clone();
     principal.scopes = token.scopes.clone();
+    principal.acr = token.acr.clone();
+    let auth_time = token.auth_time.and_then(|time| u64::try_from(time).ok());
+    principal.auth_time = auth_time.map(Duration::from_secs);
     principal
 }
 
@@ -156,5 +187,8 @@ pub(super) fn standard(
     told.scope = &scope;
     told.not_before = token.not_before;
     told.issued_at = token.issued_at;
+    told.acr = token.acr.as_deref();
+    told.auth_time = token.auth_time;
+    told.confirmation = confirmation(token)?;
     Ok(told.into())
 }

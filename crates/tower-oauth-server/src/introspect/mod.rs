@@ -7,7 +7,9 @@ mod edge;
 mod gate;
 mod key;
 mod known;
+mod limit;
 mod outage;
+mod place;
 mod signed;
 mod store;
 mod table;
@@ -20,9 +22,9 @@ use tower_oauth_core::{Clock, Error};
 use tower_oauth_jose::StandardClaims;
 use tower_single_flight::SingleFlight;
 
-use self::edge::{Ask, Asker};
+use self::edge::{Ask, Asker, FlightKey};
 use self::gate::Gate;
-use self::key::{Key, Keys};
+use self::key::Keys;
 use self::store::{Landed, Store};
 
 pub use self::builder::{IntrospectionBuilder, IntrospectionClient, IntrospectionIssuer};
@@ -42,7 +44,8 @@ pub use self::token_kind::JwtOrOpaque;
 /// 1. **Only `"active": true` is active.** Anything but the two booleans, and every answer but a 200, is a malfunction: 503
 ///    with `Retry-After`, neither "valid" nor "invalid". That holds for a 401 too, which is about our own credentials (RFC 7662 §2.3).
 /// 2. **Active is not enough.** A foreign `iss`, an `exp` in the past, an `nbf` or `iat` in the future, another `aud`, a `cnf` (the token is
-///    bound to a key of its sender, who has shown none), a refresh or an ID token: all refused. An answer without `aud` is
+///    bound to a key of its sender) at a door that does not check senders by [`Dpop`](crate::Dpop) or [`MutualTls`](crate::MutualTls), or of a kind
+///    that nobody here can check, a refresh or an ID token: all refused. An answer without `aud` is
 ///    refused unless [told otherwise](IntrospectionBuilder::danger_accept_missing_audience); one without `iss` is not, since the answer
 ///    itself is the issuer's.
 /// 3. **A verdict serves for 60 s** ([`cache_ttl`](IntrospectionBuilder::cache_ttl)), counted from before the question, and never beyond
@@ -56,7 +59,8 @@ pub use self::token_kind::JwtOrOpaque;
 ///    1, 2, 4, 8, then 10 s, after which one request goes first. Meanwhile the answer is 503 at once, or
 ///    the [`Outage`] policy's.
 /// 7. **Bounded**: 64 questions at a time and 16 times as many that wait for at most 5 s; 5 s for an answer; 10,000 verdicts of either kind. More
-///    is 503 at once.
+///    is 503 at once. Tokens that were active a while ago have a queue of their own, and a quarter of the questions: who makes up tokens does
+///    not stand in their way.
 /// 8. **No token is kept.** The caches know a token by a digest (HMAC-SHA-256 of all of it, with the endpoint and our client id, under a random
 ///    key of this process).
 ///
@@ -102,7 +106,7 @@ struct Shared<C> {
 }
 
 /// One question for all who come with the same token.
-type Flight<C> = SingleFlight<Asker<C>, fn(&Ask) -> Key, Key, Landed<C>, Error>;
+type Flight<C> = SingleFlight<Asker<C>, fn(&Ask) -> FlightKey, FlightKey, Landed<C>, Error>;
 
 /// What a handle asks for beyond that.
 #[derive(Clone)]
@@ -147,7 +151,7 @@ impl<C> Introspection<C> {
 
     /// Forgets the verdict over one token, for all handles: the next request asks. For a webhook, or at logout.
     ///
-    /// A question that is in the air is answered, and its answer not remembered.
+    /// A question that is in the air is answered, its answer is not remembered, and who comes from now on asks one of their own.
     pub fn forget(&self, token: &str) {
         self.shared.store.forget(&self.shared.keys.of(token));
     }

@@ -11,6 +11,8 @@ use super::key::Key;
 use super::known::{Asked, Known};
 use super::table::Table;
 
+const EPOCHS: usize = 256;
+
 /// What was learnt from one question.
 pub(super) struct Landed<C> {
     pub(super) verdict: Result<Remembered<C>, InvalidToken>,
@@ -29,7 +31,8 @@ pub(super) struct Store<C> {
     active: Table<Remembered<C>>,
     refused: Table<(InvalidToken, Instant)>,
     negative_ttl: Duration,
-    epoch: AtomicU64,
+    /// By the first byte of the key: what is forgotten of one token shall not make the answers about all others useless.
+    epochs: [AtomicU64; EPOCHS],
     clock: Arc<dyn Clock>,
 }
 
@@ -39,18 +42,14 @@ impl<C> Store<C> {
             active: Table::new(max_entries),
             refused: Table::new(max_entries),
             negative_ttl,
-            epoch: AtomicU64::new(0),
+            epochs: [const { AtomicU64::new(0) }; EPOCHS],
             clock,
         }
     }
 
-    /// A question that is asked now.
-    pub(super) fn asked(&self) -> Asked {
-        Asked {
-            epoch: self.epoch.load(Ordering::SeqCst),
-            at: self.clock.now(),
-            wall: self.clock.unix_seconds(),
-        }
+    /// A question about this token that is asked now.
+    pub(super) fn asked(&self, key: &Key) -> Asked {
+        Asked { epoch: self.epoch(key), at: self.clock.now(), wall: self.clock.unix_seconds() }
     }
 
     /// The verdict over this token, if it is known and still holds.
@@ -70,6 +69,12 @@ impl<C> Store<C> {
         (now < until).then_some(Err(reason))
     }
 
+    /// Whether the token was active when it was last asked about, and may still be.
+    pub(super) fn was_active(&self, key: &Key) -> bool {
+        let found = self.active.find(key);
+        found.is_some_and(|found| !found.known.has_expired(self.clock.unix_seconds()))
+    }
+
     /// An active token whose verdict may be out of date by so much, though never beyond its `exp`; and how
     /// much of that is left.
     pub(super) fn find_stale(
@@ -87,6 +92,10 @@ impl<C> Store<C> {
     /// Remembers an answer; called before anybody uses it.
     pub(super) fn learn(&self, key: &Key, landed: &Landed<C>) {
         let Some(asked) = landed.asked else { return };
+        // Whoever came after that has asked again, and has the newer answer.
+        if self.epoch(key) != asked.epoch {
+            return;
+        }
         match &landed.verdict {
             Ok(active) => {
                 self.refused.remove(key);
@@ -107,22 +116,30 @@ impl<C> Store<C> {
         }
         // Looked at last: if somebody has forgotten on purpose since the question, either this sees it or that
         // removes what was put in above.
-        if self.epoch.load(Ordering::SeqCst) != asked.epoch {
+        if self.epoch(key) != asked.epoch {
             self.active.remove(key);
             self.refused.remove(key);
         }
     }
 
     pub(super) fn forget(&self, key: &Key) {
-        self.epoch.fetch_add(1, Ordering::SeqCst);
+        if let Some(epoch) = self.epochs.get(key.shard(EPOCHS)) {
+            epoch.fetch_add(1, Ordering::SeqCst);
+        }
         self.active.remove(key);
         self.refused.remove(key);
     }
 
     pub(super) fn clear(&self) {
-        self.epoch.fetch_add(1, Ordering::SeqCst);
+        for epoch in &self.epochs {
+            epoch.fetch_add(1, Ordering::SeqCst);
+        }
         self.active.clear();
         self.refused.clear();
+    }
+
+    fn epoch(&self, key: &Key) -> u64 {
+        self.epochs.get(key.shard(EPOCHS)).map_or(0, |epoch| epoch.load(Ordering::SeqCst))
     }
 
     /// How many verdicts are remembered: of active tokens, and of others.

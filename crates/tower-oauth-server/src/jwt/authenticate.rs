@@ -8,7 +8,7 @@ use tower_oauth_jose::{Checked, InvalidToken, StandardClaims, Thumbprint, Unveri
 use super::Jwt;
 use super::cache::{Digest, Entry, Standing};
 use crate::jwks::{Landed, Next, NoFetch, Wait};
-use crate::{Authenticate, Caller, Presented, Principal, Rejection, Verdict};
+use crate::{Authenticate, Caller, Presented, Principal, Rejection, Verdict, observe};
 
 /// How often a token is looked at: the first set, one from before the question, one from after it,
 /// and more should flights be lost, or sets change while they are looked at.
@@ -30,7 +30,7 @@ impl Sender {
     }
 
     /// A verified token may be remembered from a door that checks senders, and come back at one that does not.
-    fn let_in<C>(self, caller: Caller<C>) -> Result<Caller<C>, Rejection> {
+    pub(crate) fn let_in<C>(self, caller: Caller<C>) -> Result<Caller<C>, Rejection> {
         match self {
             Self::Unchecked if caller.principal.confirmation.is_some() => {
                 Err(Rejection::Invalid(InvalidToken::SenderConstrained))
@@ -110,7 +110,9 @@ impl<C: Send + Sync + 'static> Jwt<C> {
         // Without keys nobody is let in, whomever we remember.
         let Some(keys) = peek.keys() else { return Err(Some(digest)) };
         let now = self.0.clock.unix_seconds();
-        verified.get(&digest, now, keys, peek.generation()).ok_or(Some(digest))
+        let found = verified.get(&digest, now, keys, peek.generation());
+        observe::verified_token(found.is_some());
+        found.ok_or(Some(digest))
     }
 
     /// Judges a token that is not remembered.

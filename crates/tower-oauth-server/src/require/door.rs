@@ -73,6 +73,19 @@ impl Door {
         }
     }
 
+    /// Whoever prints the headers from here on, be it an authenticator or a service further in, does not print the token.
+    pub(super) fn hide_token(head: &mut Parts) {
+        if let Some(authorization) = head.headers.get_mut(AUTHORIZATION) {
+            authorization.set_sensitive(true);
+        }
+    }
+
+    /// The same where there is more than one, for those who write the refusal.
+    pub(super) fn hide_tokens(head: &mut Parts) {
+        let fields = head.headers.iter_mut().filter(|(name, _)| **name == AUTHORIZATION);
+        fields.for_each(|(_, authorization)| authorization.set_sensitive(true));
+    }
+
     pub(super) fn judge(&self, head: &Parts) -> Answer {
         if self.allow_cors_preflight && is_cors_preflight(head) {
             return Answer::Now(Ok(Admission::Preflight));
@@ -144,10 +157,6 @@ impl Door {
             observe::authenticated();
         }
         head.extensions.insert(admission);
-        // The value was checked here; whoever prints the request's headers further in does not print it.
-        if let Some(authorization) = head.headers.get_mut(AUTHORIZATION) {
-            authorization.set_sensitive(true);
-        }
         self.strip.apply(&mut head.headers);
         OnAnswer { until, nonce }
     }

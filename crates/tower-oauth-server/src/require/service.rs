@@ -47,6 +47,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut head, body) = request.into_parts();
+        Door::hide_token(&mut head);
         match self.door.judge(&head) {
             Answer::Now(Ok(admission)) => {
                 let on_answer = self.door.admit(&mut head, admission);
@@ -56,6 +57,7 @@ where
                 // `poll_ready` may have reserved a place in the inner service. A clone has none: the place is free for a request that
                 // needs it.
                 self.inner = self.inner.clone();
+                Door::hide_tokens(&mut head);
                 ResponseFuture::refused(self.door.refusal(rejection, &head))
             }
             Answer::Later(verdict) => {

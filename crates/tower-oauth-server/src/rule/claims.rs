@@ -36,6 +36,65 @@ use crate::{Authenticated, Rejection};
 /// # drop(admins);
 /// ```
 ///
+/// # Where issuers keep roles
+///
+/// A role is in a claim of the issuer's own; the claims type names it. Keycloak has roles of the realm, and of each client:
+///
+/// ```
+/// use std::collections::HashMap;
+/// use serde::Deserialize;
+/// use tower_oauth_server::{Authenticated, Jwt, Profile, RequireClaimsLayer, RequireTokenLayer};
+///
+/// #[derive(Default, Deserialize)]
+/// struct Roles { #[serde(default)] roles: Vec<String> }
+///
+/// #[derive(Deserialize)]
+/// struct Claims {
+///     #[serde(default)] realm_access: Roles,
+///     // By client id.
+///     #[serde(default)] resource_access: HashMap<String, Roles>,
+/// }
+///
+/// # fn build(http: tower_oauth_endpoint::HttpClient) -> Result<(), tower_oauth_core::BuildError> {
+/// let jwt = Jwt::issuer("https://idp.example.com/realms/shop")
+///     .audience("inventory")
+///     .profile(Profile::Keycloak)
+///     .claims::<Claims>()
+/// #   .http_client(http)
+///     .build()?;
+/// let admins = RequireClaimsLayer::new(|caller: &Authenticated<Claims>| {
+///     let has = |roles: &Roles| roles.roles.iter().any(|role| role == "stock-admin");
+///     has(&caller.claims().realm_access)
+///         || caller.claims().resource_access.get("inventory").is_some_and(has)
+/// });
+/// # drop((RequireTokenLayer::new(jwt), admins)); Ok(()) }
+/// ```
+///
+/// In Entra ID they are app roles. An application that acts for itself has its permissions there too, and no scope at all:
+///
+/// ```
+/// # use serde::Deserialize;
+/// # use tower_oauth_server::{Authenticated, Jwt, Profile, RequireClaimsLayer, RequireTokenLayer};
+/// #[derive(Deserialize)]
+/// struct Claims { #[serde(default)] roles: Vec<String> }
+///
+/// # fn build(http: tower_oauth_endpoint::HttpClient) -> Result<(), tower_oauth_core::BuildError> {
+/// let tenant = "72f988bf-86f1-41af-91ab-2d7cd011db47";
+/// let jwt = Jwt::issuer(format!("https://login.microsoftonline.com/{tenant}/v2.0"))
+///     .audience("6731de76-14a6-49ae-97bc-6eba6914391e")
+///     .profile(Profile::EntraId)
+///     .claims::<Claims>()
+/// #   .http_client(http)
+///     .build()?;
+/// let readers = RequireClaimsLayer::new(|caller: &Authenticated<Claims>| {
+///     caller.scopes().contains("Stock.Read")
+///         || caller.claims().roles.iter().any(|role| role == "Stock.Read.All")
+/// });
+/// # drop((RequireTokenLayer::new(jwt), readers)); Ok(()) }
+/// ```
+///
+/// So it is with Auth0's `permissions` and with groups, wherever they are.
+///
 /// The closure runs for every request and must not block. A decision that asks somebody (a policy engine, a database) belongs in the
 /// handler, or in a layer of the application's own that reads [`Authenticated`] from the extensions.
 #[derive(Clone)]

@@ -9,8 +9,7 @@ use crate::DoorBody;
 use crate::render::Refusal;
 
 pin_project! {
-    /// The answer of a service behind a rule ([`RequireScope`](crate::RequireScope), [`RequireRule`](crate::RequireRule)): that of
-    /// the service, whose future is `F`, or a refusal.
+    /// The answer of a [`RequireRule`](crate::RequireRule): that of the service behind it, whose future is `F`, or a refusal.
     pub struct RuleResponseFuture<F> {
         #[pin]
         state: State<F>,
@@ -26,11 +25,11 @@ pin_project! {
 }
 
 impl<F> RuleResponseFuture<F> {
-    pub(crate) const fn refused(refusal: Refusal) -> Self {
+    pub(super) const fn refused(refusal: Refusal) -> Self {
         Self { state: State::Refused { refusal } }
     }
 
-    pub(crate) const fn calling(future: F) -> Self {
+    pub(super) const fn calling(future: F) -> Self {
         Self { state: State::Calling { future } }
     }
 }

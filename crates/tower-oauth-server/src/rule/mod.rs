@@ -7,48 +7,12 @@
 
 mod claims;
 mod future;
+mod scope;
 mod service;
 mod step_up;
 
-use http::{Extensions, Request, Response};
-use tower_service::Service;
-
-use crate::Rejection;
-use crate::require::{Admission, Proof};
-
 pub use claims::RequireClaimsLayer;
 pub use future::RuleResponseFuture;
+pub use scope::RequireScopeLayer;
 pub use service::RequireRule;
 pub use step_up::{AuthenticationRequirement, RequireAuthenticationLayer};
-
-/// What a rule says to the request with these extensions.
-pub(crate) fn judge(
-    extensions: &Extensions,
-    rule: impl FnOnce(&Proof) -> Result<(), Rejection>,
-) -> Result<(), Rejection> {
-    match Admission::of(extensions)? {
-        Admission::Caller(proof) => rule(proof),
-        Admission::Anonymous { .. } => Err(Rejection::Missing),
-        Admission::Preflight => Ok(()),
-    }
-}
-
-/// Calls the service, or refuses in the style of the door.
-pub(crate) fn follow<S, B, RB>(
-    verdict: Result<(), Rejection>,
-    inner: &mut S,
-    request: Request<B>,
-) -> RuleResponseFuture<S::Future>
-where
-    S: Service<Request<B>, Response = Response<RB>> + Clone,
-{
-    match verdict {
-        Ok(()) => RuleResponseFuture::calling(inner.call(request)),
-        Err(rejection) => {
-            // As in `RequireToken`: the place that `poll_ready` may have reserved is given back.
-            *inner = inner.clone();
-            let (head, _) = request.into_parts();
-            RuleResponseFuture::refused(Admission::refusal(rejection, &head))
-        }
-    }
-}

@@ -2,20 +2,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use tower_service::Service;
 
 use super::future::RuleResponseFuture;
-use super::{follow, judge};
 use crate::accessors::inner_accessors;
-use crate::require::Proof;
+use crate::require::{Admission, Proof};
 use crate::{DoorBody, Rejection};
 
 /// Decides about a caller. It is erased, so that the type of what stands behind a rule stays short.
 pub(super) type Rule = dyn Fn(&Proof) -> Result<(), Rejection> + Send + Sync;
 
-/// Lets pass only callers that a rule allows. Made by [`RequireClaimsLayer`](crate::RequireClaimsLayer) and
-/// [`RequireAuthenticationLayer`](crate::RequireAuthenticationLayer).
+/// Lets pass only callers that a rule allows. Made by [`RequireScopeLayer`](crate::RequireScopeLayer),
+/// [`RequireClaimsLayer`](crate::RequireClaimsLayer) and [`RequireAuthenticationLayer`](crate::RequireAuthenticationLayer).
 #[derive(Clone)]
 pub struct RequireRule<S> {
     inner: S,
@@ -43,8 +42,24 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let verdict = judge(request.extensions(), &*self.rule);
-        follow(verdict, &mut self.inner, request)
+        match judge(request.extensions(), &*self.rule) {
+            Ok(()) => RuleResponseFuture::calling(self.inner.call(request)),
+            Err(rejection) => {
+                // As in `RequireToken`: the place that `poll_ready` may have reserved is given back.
+                self.inner = self.inner.clone();
+                let (head, _) = request.into_parts();
+                RuleResponseFuture::refused(Admission::refusal(rejection, &head))
+            }
+        }
+    }
+}
+
+/// What a rule says to the request with these extensions.
+fn judge(extensions: &Extensions, rule: &Rule) -> Result<(), Rejection> {
+    match Admission::of(extensions)? {
+        Admission::Caller(proof) => rule(proof),
+        Admission::Anonymous { .. } => Err(Rejection::Missing),
+        Admission::Preflight => Ok(()),
     }
 }
 

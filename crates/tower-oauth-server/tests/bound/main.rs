@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod builder;
+mod introspected;
 mod mutual_tls;
 mod nonces;
 mod proofs;

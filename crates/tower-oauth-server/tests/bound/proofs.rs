@@ -151,6 +151,13 @@ async fn d02_the_target_is_the_configured_one_whatever_the_request_says_of_itsel
     ] {
         assert_eq!(ask_for(&prefix, htu, "/stock/7", &[]).await, expected, "{htu}");
     }
+    // Dots in the request's path do not lead out of the prefix, to another service of the same host.
+    for uri in ["/../v2/stock/7", "/%2e%2E/v2/stock/7", "/a/../../v2/stock/7"] {
+        let v2 = "https://api.example.com/v2/stock/7";
+        assert_eq!(ask_for(&prefix, v2, uri, &[]).await, wrong, "{uri}");
+        let v1 = "https://api.example.com/v1/v2/stock/7";
+        assert_eq!(ask_for(&prefix, v1, uri, &[]).await, None, "{uri}");
+    }
 
     let by_host = house.bare_door().dpop(
         tower_oauth_server::Dpop::builder()

@@ -23,8 +23,10 @@ async fn is_let_in_with_its_proof_only(house: &House, doors: &[RequireTokenLayer
         assert_eq!(ask(checking, bearer(&token)).await.rejection, Some(BOUND));
         let answer = ask(checking, dpop(&token, &[&house.proof(&token)])).await;
         assert!(answer.is_in(), "{answer:?}");
+        assert_eq!(answer.header("bound-to"), Some(&*house.key.jkt()));
     }
-    assert!(ask(plain, bearer(&house.unbound())).await.is_in());
+    let unbound = ask(plain, bearer(&house.unbound())).await;
+    assert!(unbound.is_in() && unbound.header("bound-to").is_none());
 }
 
 #[tokio::test]

@@ -206,7 +206,11 @@ pub(crate) async fn ask(door: &RequireTokenLayer, request: Request<()>) -> Seen 
     let greet = service_fn(async |request: Request<()>| {
         let caller: Authenticated = Authenticated::from_extensions(request.extensions()).unwrap();
         let name = caller.subject().unwrap_or("nobody").to_owned();
-        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(name))))
+        let mut response = Response::new(Full::new(Bytes::from(name)));
+        if let Some(jkt) = caller.confirmation().and_then(|cnf| cnf.jkt()) {
+            response.headers_mut().insert("bound-to", jkt.to_string().parse().unwrap());
+        }
+        Ok::<_, Infallible>(response)
     });
     let service = door.layer(RequireScopeLayer::all(["stock.read"]).layer(greet));
     let (head, body) = service.oneshot(request).await.unwrap().into_parts();

@@ -33,6 +33,7 @@ async fn the_proof_tells_who_called() {
         assert_eq!(caller.issuer(), "https://idp.example");
         assert_eq!(caller.token_id(), Some("jti-1"));
         assert_eq!(caller.expires_at(), Duration::from_secs(4_000_000_000));
+        assert_eq!((caller.valid_until(), caller.confirmation()), (caller.expires_at(), None));
         assert!(caller.scopes().contains("stock.read"));
         assert_eq!(caller.claims(), &Claims { tenant: "acme" });
         assert_eq!(caller.clone().subject(), caller.subject());

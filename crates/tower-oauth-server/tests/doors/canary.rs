@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use http::{HeaderValue, Request};
 use tower::{Layer, ServiceBuilder, service_fn};
-use tower_oauth_server::{Caller, Presented, Principal, RequireScopeLayer};
+use tower_oauth_server::{
+    Authenticate, Caller, Presented, Principal, Rejection, RequireScopeLayer, RequireTokenLayer,
+    Verdict,
+};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -84,6 +87,49 @@ async fn an_accepted_token_is_not_printed_with_the_headers_further_in() {
     for token in [ALICE, CAROL] {
         let shown = seen(service.clone(), with_token(token)).await.body;
         assert!(shown.contains("authorization") && !shown.contains(token), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn l02_whoever_prints_the_headers_of_a_refused_request_prints_no_token() {
+    let shown = Arc::new(Mutex::new(String::new()));
+    let print = |shown: &Arc<Mutex<String>>| {
+        let shown = Arc::clone(shown);
+        move |head: &http::request::Parts| {
+            shown.lock().unwrap().push_str(&format!("{:?}", head.headers));
+        }
+    };
+    struct Printing<F>(F);
+    impl<F: Fn(&http::request::Parts) + Send + Sync + 'static> Authenticate for Printing<F> {
+        type Claims = Claims;
+
+        fn authenticate(&self, presented: Presented<'_>) -> Verdict<Claims> {
+            (self.0)(presented.head);
+            Table::default().authenticate(presented)
+        }
+    }
+    let (renderer, authenticator) = (print(&shown), print(&shown));
+    let door = RequireTokenLayer::new(Printing(authenticator)).render_with(
+        move |_: &Rejection, head: &http::request::Parts| {
+            renderer(head);
+            http::Response::new(bytes::Bytes::new())
+        },
+    );
+    // The canary elsewhere than in credentials is the client's own affair.
+    let is_plain = |request: &Request<()>| {
+        request.uri().query().is_none() && !request.headers().contains_key("content-type")
+    };
+    for request in refused().into_iter().filter(is_plain) {
+        ask(&door, request).await;
+    }
+    let scoped = door.layer(RequireScopeLayer::all(["a"]).layer(service_fn(greet)));
+    for token in [ALICE, CAROL] {
+        seen(scoped.clone(), with_token(token)).await;
+    }
+    let shown = shown.lock().unwrap();
+    assert!(shown.contains("authorization"));
+    for secret in [CANARY, ALICE, CAROL] {
+        assert!(!shown.contains(secret), "{shown}");
     }
 }
 

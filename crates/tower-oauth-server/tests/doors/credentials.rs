@@ -16,15 +16,15 @@ async fn check(cases: &[(&str, &[&[u8]], Expected)]) {
     check_with(&table(), cases).await;
 }
 
-/// Each case over HTTP and over gRPC.
+/// Each case over axum and over tonic.
 async fn check_with(layer: &RequireTokenLayer, cases: &[(&str, &[&[u8]], Expected)]) {
     for (uri, fields, expected) in cases {
         let case = format!(
             "{uri} {:?}",
             fields.iter().map(|f| f.escape_ascii().to_string()).collect::<Vec<_>>()
         );
-        let over_http = ask(layer, get(uri, fields)).await;
-        let over_grpc = ask(layer, grpc(get(uri, fields))).await;
+        let over_http = over_axum(layer, get(uri, fields)).await;
+        let over_grpc = over_tonic(layer, get(uri, fields)).await;
         match expected {
             Ok(name) => {
                 assert_eq!(

@@ -88,6 +88,55 @@ async fn h09_who_called_is_of_the_request_and_never_of_the_connection() {
 }
 
 #[tokio::test]
+async fn h01_h02_h04_what_a_raw_connection_may_try_to_smuggle_makes_nobody_alice() {
+    let service =
+        ServiceBuilder::new().layer(table()).service(service_fn(greet::<hyper::body::Incoming>));
+    let (address, _) = serve!(service);
+    let cases = [
+        ("GET / HTTP/1.1", "Authorization:Bearer alice\r\n", "", 200),
+        ("GET / HTTP/1.1", "aUTHORIZATION: \t bEARER alice \t\r\n", "", 200),
+        // Two fields, however they are spelt.
+        ("GET / HTTP/1.1", "Authorization: Bearer alice\r\nAUTHORIZATION: Bearer bob\r\n", "", 400),
+        ("GET / HTTP/1.1", "Authorization: Bearer alice\r\nX: y\r\nauthorization:\r\n", "", 400),
+        // What is no field line.
+        ("GET / HTTP/1.1", "Authorization : Bearer alice\r\n", "", 400),
+        ("GET / HTTP/1.1", "Authorization: Bearer\r\n alice\r\n", "", 400),
+        ("GET / HTTP/1.1", "Authorization: Bearer alice\0\r\n", "", 400),
+        ("GET / HTTP/1.1", "Authorization: Bearer alice\x01\r\n", "", 400),
+        // Elsewhere than in the field it counts for nothing.
+        ("GET / HTTP/1.1", "X-Authorization: Bearer alice\r\n", "", 401),
+        ("GET / HTTP/1.1", "Authorization_: Bearer alice\r\n", "", 401),
+        ("GET / HTTP/1.1", "Proxy-Authorization: Bearer alice\r\n", "", 401),
+        ("GET / HTTP/1.1", "Cookie: authorization=Bearer alice\r\n", "", 401),
+        ("GET / HTTP/1.1", "X: y\r\n X-Folded: Bearer alice\r\n", "", 400),
+        ("GET /?access_token=alice HTTP/1.1", "", "", 401),
+        ("GET /?access_token=alice HTTP/1.1", "Authorization: Bearer alice\r\n", "", 400),
+        (
+            "POST / HTTP/1.1",
+            "Transfer-Encoding: chunked\r\nTrailer: authorization\r\n",
+            "0\r\nauthorization: Bearer alice\r\n\r\n",
+            401,
+        ),
+        // The second request of a connection is not that of the first caller.
+        (
+            "POST / HTTP/1.1",
+            "Content-Length: 0\r\n",
+            "GET / HTTP/1.1\r\nhost: a\r\nauthorization: Bearer alice\r\n\r\n",
+            401,
+        ),
+    ];
+    for (line, fields, body, status) in cases {
+        let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("{line}\r\nhost: a\r\n{fields}\r\n{body}");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut begin = [0; 12];
+        socket.read_exact(&mut begin).await.unwrap();
+        let begin = String::from_utf8(begin.to_vec()).unwrap();
+        assert_eq!(begin, format!("HTTP/1.1 {status}"), "{request:?}");
+    }
+}
+
+#[tokio::test]
 async fn rules_metadata_and_readiness_on_a_bare_socket() {
     let issued = Issued::new();
     let metadata = ResourceMetadata::builder("https://api.example.com").build().unwrap();

@@ -9,6 +9,7 @@ mod axum_traps;
 mod canary;
 mod credentials;
 mod cut;
+#[cfg(feature = "axum")]
 mod darkness;
 mod discipline;
 mod hyper_server;

@@ -10,7 +10,8 @@ use metrics::{
 };
 use serde_json::json;
 use tower::{Layer, service_fn};
-use tower_oauth_server::RequireScopeLayer;
+use tower_oauth_endpoint::HttpClient;
+use tower_oauth_server::{Introspection, Outage, RequireScopeLayer, RequireTokenLayer};
 use tower_oauth_test::{Endpoint, Fault, TokenSpec};
 
 use crate::issued::Issued;
@@ -103,12 +104,39 @@ async fn everything() {
         TokenSpec::new().expired(),
     ];
     for spec in strange {
-        ask(&issued.door(), with_token(&issued.token(spec))).await;
+        let token = issued.token(spec);
+        for _ in 0..2 {
+            ask(&issued.door(), with_token(&token)).await;
+        }
     }
     issued.issuer.fault(Endpoint::Jwks, Fault::Status(418)).times(1);
     assert!(issued.jwt.jwks().refresh().await.is_err());
     issued.clock.advance(Duration::from_secs(600));
     issued.jwt.jwks().refresh().await.unwrap();
+    opaque(&issued).await;
+}
+
+/// One active token, one that is not, and the same two from the caches; then an outage.
+async fn opaque(issued: &Issued) {
+    issued.issuer.register_client("CANARY-api", "CANARY");
+    let tokens = Introspection::issuer(issued.issuer.issuer())
+        .client_credentials("CANARY-api", "CANARY")
+        .audience("inventory")
+        .http_client(HttpClient::new(issued.issuer.service()))
+        .clock(issued.clock.clone())
+        .outage(Outage::Grace(Duration::from_secs(60)))
+        .build()
+        .unwrap();
+    let door = RequireTokenLayer::new(tokens);
+    let token = issued.token(TokenSpec::new());
+    for token in [&*token, &token, &token, "CANARY.opaque", "CANARY.opaque"] {
+        ask(&door, with_token(token)).await;
+    }
+    issued.clock.advance(Duration::from_secs(60));
+    issued.issuer.fault(Endpoint::Introspection, Fault::Status(503)).times(1);
+    ask(&door, with_token(&token)).await;
+    issued.issuer.fault(Endpoint::Introspection, Fault::oauth_error("invalid_client")).times(1);
+    ask(&door, with_token("CANARY.other")).await;
 }
 
 /// The same for what an issuer says of its tokens in a list.
@@ -138,19 +166,29 @@ async fn status_lists() {
 fn each_refusal_each_admission_and_each_fetch_is_counted_once() {
     let sums = recorded(everything());
     let expected = [
-        // Alice twice and Carol, over both protocols; Alice without the scope; the stranger by name.
-        ("tower_oauth_server_authenticated_total{}", 8.0),
+        // Alice twice and Carol, over both protocols; Alice without the scope; twice the stranger by name; four times an opaque token.
+        ("tower_oauth_server_authenticated_total{}", 13.0),
         ("tower_oauth_server_rejections_total{code=missing}", 1.0),
         ("tower_oauth_server_rejections_total{code=several_credentials}", 1.0),
         ("tower_oauth_server_rejections_total{code=insufficient_scope}", 1.0),
-        ("tower_oauth_server_rejections_total{code=unavailable}", 2.0),
+        ("tower_oauth_server_rejections_total{code=unavailable}", 3.0),
+        ("tower_oauth_server_rejections_total{code=inactive}", 2.0),
         ("tower_oauth_jwks_fetches_total{why=manual,outcome=status}", 1.0),
         ("tower_oauth_jwks_fetches_total{why=manual,outcome=loaded}", 1.0),
+        ("tower_oauth_introspections_total{outcome=active}", 1.0),
+        ("tower_oauth_introspections_total{outcome=inactive}", 1.0),
+        ("tower_oauth_introspections_total{outcome=status}", 1.0),
+        ("tower_oauth_introspections_total{outcome=oauth_error}", 1.0),
+        ("tower_oauth_introspection_cache_hits_total{kind=positive}", 2.0),
+        ("tower_oauth_introspection_cache_hits_total{kind=negative}", 1.0),
+        ("tower_oauth_introspection_cache_hits_total{kind=stale}", 1.0),
+        ("tower_oauth_verified_token_lookups_total{outcome=hit}", 1.0),
     ];
     for (series, value) in expected {
         assert_eq!(sums.of(series), value, "{series} of {:?}", sums.0.lock().unwrap());
     }
     assert!(sums.of("tower_oauth_jwks_keys{}") >= 2.0);
+    assert!(sums.of("tower_oauth_verified_token_lookups_total{outcome=miss}") >= 1.0);
 }
 
 #[cfg(feature = "status-list")]

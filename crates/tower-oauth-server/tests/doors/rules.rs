@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, StatusCode};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceBuilder, service_fn};
 use tower_oauth_server::{
-    Authenticated, Rejection, RequireAuthenticationLayer, RequireClaimsLayer, StandardClaims,
+    Authenticated, Jwt, Profile, Rejection, RequireAuthenticationLayer, RequireClaimsLayer,
+    RequireScopeLayer, RequireTokenLayer, StandardClaims,
 };
 use tower_oauth_test::TokenSpec;
 
@@ -78,6 +80,93 @@ async fn a_rule_by_claims_is_403_without_a_challenge_and_never_insufficient_scop
     }
     let refused = behind(&issued, &admins(), with(json!([]))).await;
     assert_eq!(refused.rejection, Some(Rejection::Forbidden("only \"admins\" may do this")));
+}
+
+/// Roles, wherever they may be.
+#[derive(Deserialize)]
+struct Anywhere {
+    #[serde(default)]
+    realm_access: RealmAccess,
+    #[serde(default)]
+    roles: Vec<String>,
+    #[serde(default)]
+    permissions: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct RealmAccess {
+    #[serde(default)]
+    roles: Vec<String>,
+}
+
+#[tokio::test]
+async fn j32_scopes_and_roles_are_found_where_each_issuer_keeps_them() {
+    let base = || TokenSpec::new().without_claim("scope").header("typ", "JWT");
+    let keycloak = || base().claim("typ", "Bearer").claim("azp", "shop");
+    let entra = || base().claim("ver", "2.0").claim("azp", "shop");
+    let okta = || base().claim("cid", "shop");
+    // The profile, the token, and whether it has the scope and the role.
+    let cases = [
+        (Profile::Keycloak, keycloak().scope("profile stock.read"), (true, false)),
+        (
+            Profile::Keycloak,
+            keycloak().claim("realm_access", json!({"roles": ["admin"]})),
+            (false, true),
+        ),
+        (Profile::Keycloak, keycloak().claim("roles", json!(["admins"])), (false, false)),
+        (Profile::EntraId, entra().claim("scp", "stock.read User.Read"), (true, false)),
+        // An application that acts for itself.
+        (Profile::EntraId, entra().claim("roles", json!(["stock.read", "admin"])), (false, true)),
+        // Not where this issuer keeps them.
+        (Profile::EntraId, entra().scope("stock.read"), (false, false)),
+        (Profile::Okta, okta().claim("scp", json!(["openid", "stock.read"])), (true, false)),
+        (Profile::Okta, okta().claim("scp", json!(["stock.reader"])), (false, false)),
+        (
+            Profile::Auth0,
+            base().claim("permissions", json!(["stock.read", "admin"])),
+            (false, true),
+        ),
+        (Profile::Lenient, base().claim("scp", json!(["stock.read"])), (true, false)),
+        (Profile::Lenient, base().claim("scp", "stock.read"), (true, false)),
+    ];
+    let issued = Issued::new();
+    let has_role = RequireClaimsLayer::new(|caller: &Authenticated<Anywhere>| {
+        let claims = caller.claims();
+        let all = [&claims.realm_access.roles, &claims.roles, &claims.permissions];
+        all.into_iter().flatten().any(|role| role == "admin")
+    });
+    let has_scope = RequireScopeLayer::all(["stock.read"]);
+    for (profile, spec, (scope, role)) in cases {
+        let jwt = Jwt::issuer(issued.issuer.issuer())
+            .audience("inventory")
+            .profile(profile)
+            .claims::<Anywhere>()
+            .jwks(issued.jwt.jwks().clone())
+            .clock(Arc::new(issued.clock.clone()))
+            .build()
+            .unwrap();
+        let door = RequireTokenLayer::new(jwt);
+        let request = with_token(&issued.token(spec));
+        let by_scope = door.layer(has_scope.layer(inner()));
+        let by_role = door.layer(has_role.layer(inner()));
+        for (seen_over_http, seen_over_grpc, expected) in [
+            (
+                seen(by_scope.clone(), request.clone()).await,
+                seen(by_scope, grpc(request.clone())).await,
+                scope,
+            ),
+            (
+                seen(by_role.clone(), request.clone()).await,
+                seen(by_role, grpc(request.clone())).await,
+                role,
+            ),
+        ] {
+            let refused = seen_over_http.rejection.as_ref().map(Rejection::status);
+            assert_eq!(refused, (!expected).then_some(StatusCode::FORBIDDEN), "{profile:?}");
+            let code = (!expected).then_some("7");
+            assert_eq!(seen_over_grpc.header("grpc-status"), code, "{profile:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_oauth_core::{ErrorKind, Scopes};
@@ -15,6 +15,8 @@ use tower_oauth_server::{
     Authenticate, Authenticated, Caller, Presented, Principal, Rejection, RequireTokenLayer,
     Verdict,
 };
+
+use crate::tonic_server::Text;
 
 /// In every token that is refused: it must be found nowhere.
 pub(crate) const CANARY: &str = "CANARY";
@@ -89,12 +91,15 @@ pub(crate) fn table() -> RequireTokenLayer {
 
 /// What stands behind the door: tells who came in.
 pub(crate) async fn greet<B>(request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let name = match Authenticated::<Claims>::from_extensions(request.extensions()) {
+    Ok(Response::new(Full::new(Bytes::from(name_of(request.extensions())))))
+}
+
+fn name_of(extensions: &Extensions) -> String {
+    match Authenticated::<Claims>::from_extensions(extensions) {
         Ok(caller) => caller.subject().unwrap_or("nobody").to_owned(),
         Err(Rejection::Missing) => "anonymous".to_owned(),
         Err(rejection) => format!("unchecked: {rejection}"),
-    };
-    Ok(Response::new(Full::new(Bytes::from(name))))
+    }
 }
 
 /// An answer, read to its end.
@@ -136,6 +141,34 @@ where
 /// Asks a door with [`greet`] behind it.
 pub(crate) async fn ask(layer: &RequireTokenLayer, request: Request<()>) -> Seen {
     seen(layer.layer(service_fn(greet)), request).await
+}
+
+/// Asks an axum router behind this door, whatever the path.
+pub(crate) async fn over_axum(layer: &RequireTokenLayer, request: Request<()>) -> Seen {
+    let app = axum::Router::new().fallback_service(service_fn(greet)).layer(layer.clone());
+    seen(
+        app.map_request(|request: Request<()>| request.map(|()| axum::body::Body::empty())),
+        request,
+    )
+    .await
+}
+
+/// Asks a tonic server behind this door, with this request as a call.
+pub(crate) async fn over_tonic(layer: &RequireTokenLayer, request: Request<()>) -> Seen {
+    let server = service_fn(async |call: Request<tonic::body::Body>| {
+        let tell = service_fn(async |request: tonic::Request<String>| {
+            Ok::<_, tonic::Status>(tonic::Response::new(name_of(request.extensions())))
+        });
+        Ok::<_, Infallible>(tonic::server::Grpc::new(Text).unary(tell, call).await)
+    });
+    // A message of one byte, in its frame.
+    let message = || tonic::body::Body::new(Full::new(Bytes::from_static(b"\0\0\0\0\x01?")));
+    let server = layer.layer(server).map_request(move |call: Request<()>| call.map(|()| message()));
+    let mut answer = seen(server, grpc(request)).await;
+    if answer.rejection.is_none() {
+        answer.body.drain(..5);
+    }
+    answer
 }
 
 pub(crate) fn get(uri: &str, fields: &[&[u8]]) -> Request<()> {

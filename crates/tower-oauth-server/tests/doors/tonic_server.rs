@@ -140,7 +140,7 @@ impl tonic::server::UnaryService<String> for Ask {
 
 /// A codec for which no schema is needed.
 #[derive(Clone, Copy, Default)]
-struct Text;
+pub(crate) struct Text;
 
 impl Codec for Text {
     type Encode = String;

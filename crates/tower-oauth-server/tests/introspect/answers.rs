@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::json;
-use tower_oauth_core::{ErrorKind, OAuthCode};
+use tower_oauth_core::{Clock, ErrorKind, OAuthCode};
 use tower_oauth_server::{InvalidToken, Rejection};
 use tower_oauth_test::{Endpoint, Fault, TokenSpec};
 
@@ -154,12 +154,19 @@ async fn d08_case_64_trouble_between_us_and_the_server_is_503_and_never_a_verdic
 #[tokio::test]
 async fn d05_a_token_that_is_bound_to_a_key_is_refused_as_a_plain_bearer_token() {
     let house = House::new();
-    for cnf in
-        [json!({"jkt": "x"}), json!({"x5t#S256": "x"}), json!({"odd": 1}), json!({}), json!("x")]
-    {
+    let digest = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
+    for cnf in [
+        json!({"jkt": digest}),
+        json!({"x5t#S256": digest}),
+        json!({"odd": 1}),
+        json!({}),
+        json!("x"),
+    ] {
         let token = house.issuer.mint(TokenSpec::new().claim("cnf", cnf.clone()));
-        let refused = knock(&house.tokens, &token).await;
-        assert_eq!(refused, Err(invalid(InvalidToken::SenderConstrained)), "{cnf}");
+        for _ in 0..2 {
+            let refused = knock(&house.tokens, &token).await;
+            assert_eq!(refused, Err(invalid(InvalidToken::SenderConstrained)), "{cnf}");
+        }
     }
     house.say(&house.answer(json!({"token_type": "DPoP"})));
     let refused = knock(&house.tokens, "t").await;
@@ -193,6 +200,64 @@ async fn an_audience_may_be_missing_only_where_that_was_said_and_never_be_anothe
     let anothers = house.issuer.mint(TokenSpec::new().audience("payroll"));
     let refused = house.judge(&anothers).await.unwrap_err();
     assert_eq!(refused, invalid(InvalidToken::WrongAudience));
+}
+
+#[tokio::test]
+async fn how_the_subject_has_authenticated_is_in_the_answer_too() {
+    let house = House::new();
+    let since = house.clock.unix_seconds() - 60;
+    let cases = [
+        (json!({"acr": "gold", "auth_time": since}), Some("gold"), Some(since)),
+        // Nobody may have asked for it.
+        (json!({"acr": 2, "auth_time": "yesterday"}), None, None),
+        (json!({}), None, None),
+    ];
+    for (more, acr, auth_time) in cases {
+        house.say(&house.answer(more.clone()));
+        house.tokens.clear();
+        let caller = house.judge("t").await.unwrap();
+        assert_eq!(caller.principal.acr.as_deref(), acr, "{more}");
+        let told = caller.principal.auth_time.map(|time| time.as_secs() as i64);
+        assert_eq!(told, auth_time, "{more}");
+        assert_eq!(caller.claims.acr(), acr);
+        assert_eq!(caller.claims.auth_time().is_some(), auth_time.is_some());
+    }
+    // Step-up (RFC 9470 §6.2), over axum's and tonic's way to ask.
+    let within = tower_oauth_server::RequireAuthenticationLayer::within(Duration::from_secs(300))
+        .clock(std::sync::Arc::new(house.clock.clone()));
+    for (auth_time, status) in [(json!(since), 200), (json!(since - 3600), 401), (json!(null), 401)]
+    {
+        house.say(&house.answer(json!({"auth_time": auth_time})));
+        house.tokens.clear();
+        let door = tower::ServiceBuilder::new()
+            .layer(tower_oauth_server::RequireTokenLayer::new(house.tokens.clone()))
+            .layer(within.clone())
+            .service_fn(|_: http::Request<()>| async {
+                let body = http_body_util::Empty::<bytes::Bytes>::new();
+                Ok::<_, std::convert::Infallible>(http::Response::new(body))
+            });
+        let request = http::Request::get("/").header("authorization", "Bearer t");
+        let answer = tower::ServiceExt::oneshot(door, request.body(()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), status, "{auth_time}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_the_leeway_lets_in_is_valid_to_the_end_of_the_leeway() {
+    let house = House::new();
+    let now = house.clock.unix_seconds();
+    for exp in [now - 29, now, now + 3600] {
+        house.say(&house.answer(json!({"exp": exp})));
+        house.tokens.clear();
+        let principal = house.judge("t").await.unwrap().principal;
+        assert_eq!(principal.expires_at.as_secs() as i64, exp);
+        assert_eq!(principal.valid_until.as_secs() as i64, exp + 30);
+    }
+    // Without `exp` there is none: the verdict ends when it ends.
+    house.say(&house.answer(json!({"exp": null})));
+    house.tokens.clear();
+    let principal = house.judge("t").await.unwrap().principal;
+    assert_eq!(principal.valid_until.as_secs() as i64, now + 60);
 }
 
 #[derive(Debug, Deserialize)]

@@ -120,6 +120,59 @@ async fn d09_an_answer_to_a_question_from_before_a_clear_is_not_remembered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn d09_who_comes_after_a_clear_does_not_join_a_question_from_before_it() {
+    for all in [true, false] {
+        let house = House::new();
+        let token = house.token();
+        slow(&house);
+        let ask = || {
+            let (tokens, token) = (house.tokens.clone(), token.clone());
+            tokio::spawn(async move { judge(&tokens, &token).await.is_ok() })
+        };
+        let before = ask();
+        settle(0.5).await;
+        if all {
+            house.tokens.clear()
+        } else {
+            house.tokens.forget(&token)
+        }
+        let after = [ask(), ask()];
+        settle(0.1).await;
+        assert_eq!(house.calls(), 2, "one question of their own");
+        assert!(before.await.unwrap());
+        for after in after {
+            assert!(after.await.unwrap());
+        }
+        assert_eq!(house.calls(), 2);
+        // The later answer is remembered, whichever came first.
+        assert!(matches!(verdict(&house.tokens, &token), Verdict::Now(Ok(_))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forgotten_of_one_token_is_not_forgotten_of_the_others() {
+    let house = House::new();
+    let tokens: Vec<_> = (0..40).map(|_| house.token()).collect();
+    slow(&house);
+    let asking: Vec<_> = tokens
+        .iter()
+        .map(|token| {
+            let (tokens, token) = (house.tokens.clone(), token.clone());
+            tokio::spawn(async move { judge(&tokens, &token).await.is_ok() })
+        })
+        .collect();
+    settle(0.5).await;
+    // As when a webhook tells of a revocation.
+    house.tokens.forget(&house.token());
+    for asking in asking {
+        assert!(asking.await.unwrap());
+    }
+    let is_remembered = |token: &String| matches!(verdict(&house.tokens, token), Verdict::Now(_));
+    let remembered = tokens.iter().filter(|token| is_remembered(token)).count();
+    assert!(remembered >= 30, "{remembered} of 40");
+}
+
+#[tokio::test(start_paused = true)]
 async fn questions_are_limited_and_wait_in_a_queue_that_ends() {
     let house = House::with(|issuer| issuer.opaque_tokens(), |tokens| tokens.max_concurrency(2));
     house.issuer.fault(Endpoint::Introspection, Fault::Delay(Duration::from_millis(10)));
@@ -158,6 +211,50 @@ async fn questions_are_limited_and_wait_in_a_queue_that_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn d09_a_flood_of_random_tokens_does_not_keep_known_ones_from_being_asked_about() {
+    for max_concurrency in [1, 2, 4, 64] {
+        let house = House::with(
+            |issuer| issuer.opaque_tokens(),
+            |tokens| tokens.max_concurrency(max_concurrency),
+        );
+        let known = [house.token(), house.token(), house.token()];
+        for token in &known {
+            assert!(house.accepts(token).await);
+        }
+        house.issuer.fault(Endpoint::Introspection, Fault::Delay(Duration::from_millis(500)));
+        for minute in 0..3 {
+            // Their verdicts are out of date, and the queue of strangers is full.
+            house.pass(60.0);
+            let flood: Vec<_> = (0..20 * max_concurrency)
+                .map(|n| {
+                    let tokens = house.tokens.clone();
+                    tokio::spawn(async move { judge(&tokens, &format!("{minute}-{n}")).await })
+                })
+                .collect();
+            settle(0.001).await;
+            let asked: Vec<_> = known
+                .iter()
+                .map(|token| {
+                    let (tokens, token) = (house.tokens.clone(), token.clone());
+                    tokio::spawn(async move { judge(&tokens, &token).await })
+                })
+                .collect();
+            for asked in asked {
+                assert!(asked.await.unwrap().is_ok(), "{max_concurrency}");
+            }
+            let mut turned_away = 0;
+            for stranger in flood {
+                let refused = stranger.await.unwrap().unwrap_err();
+                turned_away += usize::from(refused.status() == 503);
+            }
+            assert!(turned_away >= max_concurrency, "that was no flood");
+            let peak = house.issuer.peak_in_flight(Endpoint::Introspection);
+            assert!(peak <= max_concurrency as u64, "{peak} of {max_concurrency}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn that_we_are_busy_does_not_close_the_gate_nor_open_the_grace() {
     let grace = Outage::Grace(Duration::from_secs(3600));
     let house = House::with(
@@ -165,14 +262,18 @@ async fn that_we_are_busy_does_not_close_the_gate_nor_open_the_grace() {
         |tokens| tokens.max_concurrency(1).outage(grace),
     );
     let known = house.token();
-    assert!(house.accepts(&known).await);
+    let others: Vec<_> = (0..16).map(|_| house.token()).collect();
+    for token in others.iter().chain([&known]) {
+        assert!(house.accepts(token).await);
+    }
     house.pass(60.0);
     house.issuer.revoke(&known);
     // An answer takes 0.9 s: of those that come at once six get their turn within five seconds.
     house.issuer.fault(Endpoint::Introspection, Fault::Delay(Duration::from_millis(900)));
-    let flood: Vec<_> = (0..16)
-        .map(|_| {
-            let (tokens, token) = (house.tokens.clone(), house.token());
+    let flood: Vec<_> = others
+        .into_iter()
+        .map(|token| {
+            let tokens = house.tokens.clone();
             tokio::spawn(async move { judge(&tokens, &token).await })
         })
         .collect();

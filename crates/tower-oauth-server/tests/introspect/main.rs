@@ -4,6 +4,7 @@
 mod answers;
 mod builder;
 mod cache;
+mod events;
 mod fixture;
 mod flights;
 mod kinds;

@@ -1,12 +1,21 @@
 //! The issuer is dark, busy, or will not have us.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tower_oauth_core::ErrorKind;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use serde_json::json;
+use tower::{ServiceExt, service_fn};
+use tower_oauth_core::{EndpointUri, ErrorKind};
+use tower_oauth_endpoint::{BoxError, HttpClient};
 use tower_oauth_server::Outage;
 use tower_oauth_test::{Endpoint, Fault, TokenSpec};
 
-use crate::fixture::{House, inactive, judge, judge_now, knock, outage};
+use crate::fixture::{House, inactive, introspection, judge, judge_now, knock, outage};
 
 const GRACE: Outage = Outage::Grace(Duration::from_secs(120));
 
@@ -57,6 +66,8 @@ async fn case_68_grace_is_for_tokens_that_were_active_and_whose_time_has_not_com
     let left = lasting.principal.expires_at.as_secs() as i64
         - tower_oauth_core::Clock::unix_seconds(&house.clock);
     assert_eq!(left, 120, "it ends with the grace");
+    let principal = &lasting.principal;
+    assert_eq!(principal.valid_until, principal.expires_at, "and so do its streams");
     house.pass(30.0);
     for token in [&short, &revoked, &unseen] {
         let rejection = judge(&graceful, token).await.unwrap_err();
@@ -142,6 +153,61 @@ async fn a_dark_issuer_is_not_asked_per_request() {
     house.pass(10.0);
     for _ in 0..3 {
         assert!(house.accepts(&house.token()).await);
+    }
+}
+
+/// The way to an issuer that takes questions at another place, from some moment on.
+fn with_a_move(house: &House, gone: Option<u16>) -> (HttpClient, Arc<AtomicBool>) {
+    let moved = Arc::new(AtomicBool::new(false));
+    let has_moved = Arc::clone(&moved);
+    let old = EndpointUri::parse(&house.issuer.url(Endpoint::Introspection)).unwrap();
+    let issuer = house.issuer.service();
+    let http = service_fn(move |mut request: Request<Full<Bytes>>| {
+        let (issuer, has_moved) = (issuer.clone(), has_moved.load(Ordering::SeqCst));
+        let is_old = request.uri().path() == old.as_uri().path();
+        if request.uri().path() == "/new" {
+            *request.uri_mut() = old.as_uri().clone();
+        }
+        async move {
+            match gone {
+                None if is_old && has_moved => Err(BoxError::from("nobody is there")),
+                Some(status) if is_old && has_moved => {
+                    let response = Response::builder().status(status);
+                    let body = Full::default().map_err(|never: Infallible| match never {});
+                    Ok(response.header("location", "/new").body(body.boxed_unsync()).unwrap())
+                }
+                _ => {
+                    let answer = issuer.oneshot(request).await.map_err(BoxError::from)?;
+                    Ok(answer.map(|body| body.map_err(BoxError::from).boxed_unsync()))
+                }
+            }
+        }
+    });
+    (HttpClient::new(http), moved)
+}
+
+#[tokio::test]
+async fn an_endpoint_that_has_moved_is_found_again_and_nobody_is_refused() {
+    for gone in [None, Some(301), Some(404), Some(405), Some(410)] {
+        let house = House::new();
+        let (http, moved) = with_a_move(&house, gone);
+        let tokens = introspection(&house.issuer, &house.clock).http_client(http).build().unwrap();
+        assert!(judge(&tokens, &house.token()).await.is_ok());
+        house.pass(60.0);
+        moved.store(true, Ordering::SeqCst);
+        // As long as the metadata name the old place it cannot be found, and is not looked for by every request.
+        for _ in 0..2 {
+            assert_eq!(judge(&tokens, &house.token()).await.unwrap_err().status(), 503);
+        }
+        assert_eq!(house.issuer.calls(Endpoint::Discovery), 2);
+        let issuer = house.issuer.issuer();
+        let metadata = json!({"issuer": issuer, "introspection_endpoint": format!("{issuer}/new")});
+        house.issuer.fault(Endpoint::Discovery, Fault::Garbage(metadata.to_string().into()));
+        house.pass(10.0);
+        for _ in 0..5 {
+            assert!(judge(&tokens, &house.token()).await.is_ok(), "{gone:?}");
+        }
+        assert_eq!(house.issuer.calls(Endpoint::Discovery), 3);
     }
 }
 

@@ -197,13 +197,7 @@ impl Targets {
     fn of(&self, head: &Parts) -> Vec<TargetUri> {
         let path = head.uri.path();
         match self {
-            Self::Configured(bases) => bases
-                .iter()
-                .filter_map(|base| {
-                    let path = format!("{}{path}", base.prefix);
-                    TargetUri::from_parts(&base.scheme, &base.authority, &path)
-                })
-                .collect(),
+            Self::Configured(bases) => bases.iter().filter_map(|base| base.target(path)).collect(),
             Self::OfTheRequest(scheme) => {
                 let mut hosts = head.headers.get_all(HOST).iter();
                 let host = match (head.uri.authority(), hosts.next(), hosts.next()) {
@@ -215,6 +209,20 @@ impl Targets {
                 uri.into_iter().collect()
             }
         }
+    }
+}
+
+impl Base {
+    fn target(&self, path: &str) -> Option<TargetUri> {
+        let target = |path: &str| TargetUri::from_parts(&self.scheme, &self.authority, path);
+        // By itself first: dots in the path must not lead out of the prefix, to another service of the same host.
+        let alone = target(path)?;
+        if self.prefix.is_empty() {
+            return Some(alone);
+        }
+        let (_, rest) = alone.as_str().split_once("://")?;
+        let path = rest.get(rest.find('/')?..)?;
+        target(&format!("{}{path}", self.prefix))
     }
 }
 

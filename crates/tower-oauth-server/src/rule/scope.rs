@@ -3,7 +3,8 @@ use std::sync::Arc;
 use tower_layer::Layer;
 use tower_oauth_core::{BuildError, Scopes};
 
-use super::service::RequireScope;
+use super::service::RequireRule;
+use crate::require::Proof;
 use crate::{Principal, Rejection};
 
 /// Lets pass only callers whose token has enough scope; goes *inside* of a [`RequireTokenLayer`](crate::RequireTokenLayer).
@@ -29,6 +30,14 @@ use crate::{Principal, Rejection};
 /// # let _ = (reads, works);
 /// ```
 ///
+/// # Where issuers keep scopes
+///
+/// The `scope` of RFC 9068 is one text. Entra ID calls it `scp`; Okta does too, and makes a list of it. The
+/// [profiles](crate::Profile) of these issuers read it there, so this layer works with all of them; for another issuer that does so take
+/// [`Profile::Lenient`](crate::Profile::Lenient), which reads `scope` or else `scp`, a text or a list. What an issuer keeps in any other claim
+/// (Auth0's `permissions`, app roles of Entra ID, roles of Keycloak) is no scope: [`RequireClaimsLayer`](crate::RequireClaimsLayer)
+/// reads it from the claims in a type of your own.
+///
 /// In axum the layer that is added *last* is the outermost:
 /// `.route_layer(RequireScopeLayer::all(["inventory.read"])).layer(RequireTokenLayer::new(jwt))`. In a
 /// `tower::ServiceBuilder` and in tonic the first one is.
@@ -38,7 +47,7 @@ pub struct RequireScopeLayer {
 }
 
 #[derive(Debug)]
-pub(super) enum Rule {
+enum Rule {
     All(Scopes),
     Any(Scopes),
     /// Not what the programmer meant, and so nothing that anybody has.
@@ -89,7 +98,7 @@ impl RequireScopeLayer {
 }
 
 impl Rule {
-    pub(super) fn judge(&self, principal: &Principal) -> Result<(), Rejection> {
+    fn judge(&self, principal: &Principal) -> Result<(), Rejection> {
         let (enough, required) = match self {
             Self::All(required) => (principal.scopes.contains_all(required), required),
             Self::Any(wanted) => (principal.scopes.contains_any(wanted), wanted),
@@ -108,9 +117,10 @@ impl Rule {
 }
 
 impl<S> Layer<S> for RequireScopeLayer {
-    type Service = RequireScope<S>;
+    type Service = RequireRule<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RequireScope::with_rule(inner, Arc::clone(&self.rule))
+        let rule = Arc::clone(&self.rule);
+        RequireRule::with_rule(inner, Arc::new(move |proof: &Proof| rule.judge(&proof.principal)))
     }
 }
