@@ -111,15 +111,20 @@ impl Shared {
     /// Drops the keys under `kid`; says whether there were any.
     pub(super) fn evict(&self, kid: &str) -> bool {
         let mut gate = self.gate();
-        if let Some(fallback) = gate.fallback.take() {
-            gate.fallback = fallback.without(kid, fallback.generation).map(Arc::new);
+        let fallback = gate.fallback.take_if(|set| set.holds(kid));
+        let before = self.snapshot.load_full().filter(|set| set.holds(kid));
+        if before.is_none() && fallback.is_none() {
+            return false;
         }
-        let before = self.snapshot.load_full();
-        let Some(before) = before.filter(|set| set.holds(kid)) else { return false };
         let started = gate.started;
         gate.dropped.key(kid, started);
-        gate.generation += 1;
-        self.snapshot.store(before.without(kid, gate.generation).map(Arc::new));
+        if let Some(fallback) = fallback {
+            gate.fallback = fallback.without(kid, fallback.generation).map(Arc::new);
+        }
+        if let Some(before) = before {
+            gate.generation += 1;
+            self.snapshot.store(before.without(kid, gate.generation).map(Arc::new));
+        }
         // The next token under this id shall ask the issuer, not our memory.
         gate.absent.forget();
         let job = self.file.as_ref().map(SnapshotFile::forget);
