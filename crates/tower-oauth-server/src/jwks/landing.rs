@@ -211,8 +211,10 @@ impl Shared {
         let diff = before.map_or(&nothing, Snapshot::keys).diff(&keys);
         if !diff.is_empty() {
             gate.absent.forget();
-            // Tokens of the keys that are gone are still about. This set has just been asked.
-            for kid in diff.removed().iter().chain(diff.changed()) {
+            // Tokens of the keys that are gone are still about, and the issuer has just been asked; unless
+            // it was a cache on the way, which may be behind the keys that it seems to take away.
+            let gone = diff.removed().iter().chain(diff.changed());
+            for kid in gone.filter(|_| fetched.why.bypasses_caches()) {
                 gate.absent.insert(kid, now);
             }
             gate.generation += 1;
