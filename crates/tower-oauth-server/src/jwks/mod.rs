@@ -207,11 +207,14 @@ impl Jwks {
     pub fn evict(&self, kid: &str) -> bool {
         match &self.0.keys {
             Keys::Fixed(fixed) => {
-                let Some(before) = fixed.load_full().filter(|set| set.holds(kid)) else {
-                    return false;
-                };
-                fixed.store(before.without(kid, before.generation + 1).map(Arc::new));
-                true
+                // Somebody else may evict another key at this moment; neither must bring the other's back.
+                let before = fixed.rcu(|set| match set {
+                    Some(set) if set.holds(kid) => {
+                        set.without(kid, set.generation + 1).map(Arc::new)
+                    }
+                    other => other.clone(),
+                });
+                before.is_some_and(|set| set.holds(kid))
             }
             Keys::Fetched(store) => store.evict(kid),
         }
