@@ -11,6 +11,7 @@ mod credentials;
 mod cut;
 mod darkness;
 mod discipline;
+mod hostile_tokens;
 mod hyper_server;
 mod issued;
 #[cfg(feature = "axum")]
