@@ -24,6 +24,7 @@ use self::store::Store;
 
 pub use self::builder::JwksBuilder;
 pub(crate) use self::builder::default_http_client;
+pub(crate) use self::limiter::WAITING_RETRY_AFTER_MAX;
 pub use self::ready::ColdStart;
 pub use self::status::{JwksHealth, JwksLoad, JwksStatus, JwksWatch};
 pub(crate) use self::store::{Landed, Next, NoFetch, Wait};
