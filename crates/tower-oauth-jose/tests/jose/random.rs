@@ -44,6 +44,35 @@ proptest! {
         prop_assert_eq!(verified.claims::<serde_json::Value>().unwrap(), theirs);
     }
 
+    /// To look for the issuer first changes nothing of what is found after it.
+    #[test]
+    fn j24_who_asks_for_the_issuer_first_gets_the_same_verdict(
+        name in "[xisu]{1,3}|\\\\u0069ss|\\\\u0078|sub|nbf",
+        value in any_json(),
+        at_byte in proptest::option::of((0_usize..400, any::<u8>())),
+    ) {
+        let claims = good_claims().to_string();
+        let mut text = format!("{{\"{name}\":{value},{}", &claims[1..]).into_bytes();
+        if let Some((at, byte)) = at_byte && let Some(place) = text.get_mut(at) {
+            *place = byte;
+        }
+        let token = ED25519.token_of(&good_header().to_string(), &text);
+        let keys = ED25519.key_set(json!({"kid": "k"}));
+        let at_once = accept(&token, &lenient(), &keys).map(|verified| verified.standard().clone());
+        let parsed = Unverified::parse(&token).unwrap();
+        let claimed = parsed.claimed_issuer().map(std::borrow::Cow::into_owned);
+        let again = parsed.claimed_issuer().map(std::borrow::Cow::into_owned);
+        prop_assert_eq!(&claimed, &again);
+        let later = parsed
+            .check(&lenient(), at(NOW))
+            .and_then(|checked| Ok(checked.verify_by(&keys)?))
+            .map(|verified| verified.standard().clone());
+        prop_assert_eq!(&at_once, &later);
+        if let Ok(standard) = later {
+            prop_assert_eq!(claimed.unwrap(), standard.issuer());
+        }
+    }
+
     /// Written twice, whatever the two are and however the second is spelt, it is refused.
     #[test]
     fn j21_any_member_twice_is_refused(name in "x[a-z]{0,8}", a in any_json(), b in any_json(), at in 0_usize..8) {
