@@ -179,7 +179,7 @@ impl<C> Jwt<C> {
                         if let Landed::Failed(error) = &landed
                             && error.kind() == ErrorKind::TooManyWaiters
                         {
-                            return Err(failed(&error));
+                            return Err(failed(error));
                         }
                     }
                     // The set may be from before the token's key, so that it is no answer yet.
