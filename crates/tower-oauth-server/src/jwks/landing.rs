@@ -205,6 +205,10 @@ impl Shared {
             Dropped::All { .. } => return,
         };
         if keys.is_empty() {
+            // All that the issuer has was dropped by hand meanwhile: what is left here, it has withdrawn.
+            self.snapshot.store(None);
+            drop(gate);
+            self.tell_watchers(None);
             return;
         }
         let nothing = KeySet::default();
