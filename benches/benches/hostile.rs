@@ -211,7 +211,7 @@ fn shapes(issuer: &ScriptedIssuer, limit: usize) -> Vec<Shape> {
         ("claims with a member twice, late", token(header, &late)),
         ("claims with too many members", token(header, &too_many)),
         (
-            "claims with as many audiences as there is room",
+            "claims with a long list where a name should be",
             filled(r#""sub":["#, r#""x","#, r#""x"]}"#),
         ),
         (
