@@ -5,35 +5,59 @@
 //! built does not count.
 
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
 
 use crate::command::{Result, cargo, output};
 
-/// The cases that must be covered, by letter.
-const REQUIRED: [(char, RangeInclusive<u8>); 6] =
-    [('J', 1..=10), ('J', 20..=31), ('H', 1..=8), ('K', 1..=8), ('T', 1..=8), ('R', 1..=10)];
+/// The cases that must be covered: what each section is about, how its cases are called, and how many they are.
+const SECTIONS: [(&str, &str, u8); 7] = [
+    ("JOSE tokens", "J", 33),
+    ("carriage over HTTP and gRPC", "H", 10),
+    ("key sets and metadata", "K", 15),
+    ("senders and introspection", "D", 10),
+    ("token endpoint", "T", 8),
+    ("retry and replay", "R", 10),
+    ("validator, key set, introspection", "case ", 70),
+];
 
-/// Prints what is missing; that anything is, is an error.
+/// Prints what is covered and what is missing; that anything is missing, is an error.
 pub(crate) fn run() -> Result<()> {
     let list = ["test", "--quiet", "--workspace", "--all-features", "--tests", "--", "--list"];
     let covered = covered(&output(&mut cargo(&list))?);
-    let required: BTreeSet<_> = REQUIRED
-        .into_iter()
-        .flat_map(|(letter, numbers)| numbers.map(move |number| format!("{letter}{number:02}")))
-        .collect();
-    let missing: Vec<_> = required.difference(&covered).map(String::as_str).collect();
-    let jwks: Vec<_> = covered.iter().filter_map(|case| case.strip_prefix("case ")).collect();
-    println!(
-        "required cases with a test: {} of {}",
-        required.len() - missing.len(),
-        required.len()
-    );
-    println!("JWKS cases with a test: {} ({})", jwks.len(), jwks.join(" "));
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("no test for {}", missing.join(" ")).into())
+    let mut all_missing = Vec::new();
+    for (about, prefix, count) in SECTIONS {
+        let (found, missing): (Vec<_>, Vec<_>) =
+            (1..=count).partition(|number| covered.contains(&id(prefix, *number)));
+        let name = prefix.trim_end();
+        println!("{name:<5}{:>3} of {count:>2}  {about}: {}", found.len(), ranges(&found));
+        all_missing.extend(missing.into_iter().map(|number| id(prefix, number)));
     }
+    if all_missing.is_empty() {
+        println!("missing: none");
+        return Ok(());
+    }
+    let all_missing = all_missing.join(", ");
+    println!("missing: {all_missing}");
+    Err(format!("no test is named after {all_missing}").into())
+}
+
+fn id(prefix: &str, number: u8) -> String {
+    format!("{prefix}{number:02}")
+}
+
+/// Numbers in their order, as one writes them: `1-3 5 7-9`.
+fn ranges(numbers: &[u8]) -> String {
+    let mut ranges: Vec<(u8, u8)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(*number) => *last = *number,
+            _ => ranges.push((*number, *number)),
+        }
+    }
+    let ranges = ranges.into_iter().map(|(first, last)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    });
+    ranges.collect::<Vec<_>>().join(" ")
 }
 
 /// The cases that a runner's list of `module::name: test` covers: `J03`, `case 12`.
@@ -89,6 +113,31 @@ mod tests {
             ("2_things", vec![]),
         ] {
             assert_eq!(cases(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn numbers_in_a_row_are_a_range() {
+        for (numbers, expected) in [
+            (vec![], ""),
+            (vec![7], "7"),
+            (vec![1, 2, 3], "1-3"),
+            (vec![1, 3, 4, 9, 10, 11], "1 3-4 9-11"),
+            (vec![254, 255], "254-255"),
+        ] {
+            assert_eq!(ranges(&numbers), expected);
+        }
+    }
+
+    #[test]
+    fn a_section_asks_for_what_a_name_gives() {
+        let named = ["j03_x", "case_7_x", "case_70_x", "d10_x"].into_iter().flat_map(cases);
+        let named: Vec<_> = named.collect();
+        assert_eq!(named, [id("J", 3), id("case ", 7), id("case ", 70), id("D", 10)]);
+        for (_, prefix, count) in SECTIONS {
+            let name = format!("{}_{count:02}", prefix.trim_end()).to_lowercase();
+            let name = if prefix == "case " { name } else { name.replace('_', "") };
+            assert_eq!(cases(&name), [id(prefix, count)], "{name}");
         }
     }
 

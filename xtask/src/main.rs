@@ -33,6 +33,7 @@ cargo xtask lint               fmt, clippy, docs, and each feature of each libra
 cargo xtask crates             the number of crates that we bring, why, and the budgets
 cargo xtask cases              the required cases (J01, K04, ...) that no test is named after
 cargo xtask probe              how the server door behaves in the probes that others were put to, beside them
+cargo xtask hostile            what each shape of hostile token costs, built for release; 50 µs are allowed
 cargo xtask --help             this
 ";
 
@@ -49,6 +50,13 @@ fn main() -> ExitCode {
         ("crates", []) => done(crates::run()),
         ("cases", []) => done(cases::run()),
         ("probe", []) => done(probe::run()),
+        ("hostile", []) => done(command::run(&mut command::cargo(&[
+            "bench",
+            "--package",
+            "tower-oauth-benches",
+            "--bench",
+            "hostile",
+        ]))),
         ("--help" | "-h" | "help", _) => {
             print!("{HELP}");
             return ExitCode::SUCCESS;

@@ -37,6 +37,12 @@ pub enum Algorithm {
     /// ECDSA on P-384 with SHA-384.
     ES384,
     /// Ed25519, under its old name `EdDSA` or its new one `Ed25519`.
+    ///
+    /// Verifiers of Ed25519 differ in signatures that only a cheating signer makes. Ours follows RFC
+    /// 8032 section 5.1.7 without the cofactor: it computes R and compares bytes, so that an R or an S that is not
+    /// canonical is refused, and one that is good only with the cofactor. A key that is of small order,
+    /// not canonical or off the curve is refused when it is loaded. A key of mixed order is accepted, and a signature whose R
+    /// is of small or mixed order, if it is good as it stands.
     EdDSA,
     /// HMAC with SHA-256. Whoever can verify can sign.
     HS256,

@@ -14,6 +14,7 @@ use crate::header::TokenType;
 use crate::json::{Object, Value};
 use crate::profile::Shape;
 use crate::rules::Rules;
+use crate::token::Payload;
 
 pub use self::introspected::IntrospectedClaims;
 
@@ -159,7 +160,7 @@ impl Rules {
     pub(crate) fn check(
         &self,
         token_type: TokenType,
-        payload: &[u8],
+        payload: &Payload,
         now: SystemTime,
         sender: Sender,
     ) -> Result<StandardClaims, InvalidToken> {
@@ -167,7 +168,7 @@ impl Rules {
         if !shape.types.contains(&token_type) {
             return Err(InvalidToken::WrongType);
         }
-        let claims = Claims(Object::parse(payload)?);
+        let claims = Claims(payload.object()?);
         if claims.required("iss", Claims::text)? != *self.issuer {
             return Err(InvalidToken::WrongIssuer);
         }
@@ -272,8 +273,8 @@ impl Rules {
 struct Claims<'a>(Object<'a>);
 
 /// `iss` of a claims set of which nothing else is known.
-pub(crate) fn issuer(payload: &[u8]) -> Result<Cow<'_, str>, InvalidToken> {
-    Claims(Object::parse(payload)?).required("iss", Claims::text)
+pub(crate) fn issuer(payload: &Payload) -> Result<Cow<'_, str>, InvalidToken> {
+    Claims(payload.object_for_all()?).required("iss", Claims::text)
 }
 
 impl<'a> Claims<'a> {

@@ -11,7 +11,13 @@
 //! written by hand because serde_json's number and map handling changes with crate features
 //! (`arbitrary_precision`) that any other crate of the build may switch on.
 
+mod escapes;
+
 use std::borrow::Cow;
+use std::ops::Range;
+
+use self::escapes::unescape;
+use crate::token::{Name, Places};
 
 /// The deepest nesting of objects and arrays.
 pub(crate) const MAX_DEPTH: u8 = 32;
@@ -45,6 +51,36 @@ impl<'a> Object<'a> {
             return Err(JsonError::Malformed);
         }
         Ok(Self { members: scanner.members })
+    }
+
+    /// Where its members stand in `text`, from which it was read.
+    pub(crate) fn places(&self, text: &'a [u8]) -> Result<Places, JsonError> {
+        let place = |part: &str| {
+            let start = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize);
+            start.map(|start| start..start + part.len()).ok_or(JsonError::Malformed)
+        };
+        let member = |(name, value): &(Cow<'a, str>, Value<'a>)| {
+            let name = match name {
+                Cow::Borrowed(name) => Name::At(place(name)?),
+                Cow::Owned(name) => Name::Unescaped(name.as_str().into()),
+            };
+            Ok((name, place(value.text())?))
+        };
+        self.members.iter().map(member).collect()
+    }
+
+    /// The object that was read from `text` before, and had its members at these places.
+    pub(crate) fn at(text: &'a [u8], places: &'a Places) -> Result<Self, JsonError> {
+        let text = std::str::from_utf8(text).map_err(|_| JsonError::Malformed)?;
+        let part = |place: &Range<usize>| text.get(place.clone()).ok_or(JsonError::Malformed);
+        let member = |(name, value): &'a (Name, Range<usize>)| {
+            let name = match name {
+                Name::At(place) => part(place)?,
+                Name::Unescaped(name) => name,
+            };
+            Ok((Cow::Borrowed(name), Value(part(value)?)))
+        };
+        Ok(Self { members: places.iter().map(member).collect::<Result<_, _>>()? })
     }
 
     /// The member `name`, `null` included.
@@ -216,7 +252,6 @@ impl<'a> Scanner<'a> {
         self.space();
         if !self.eat(b'}') {
             loop {
-                self.space();
                 let name = self.string()?;
                 let name = unescape(name).ok_or(JsonError::Malformed)?;
                 self.space();
@@ -227,11 +262,9 @@ impl<'a> Scanner<'a> {
                 if self.members.len() - open > MAX_MEMBERS {
                     return Err(JsonError::TooLarge);
                 }
-                self.space();
-                if self.eat(b'}') {
+                if !self.goes_on(b'}')? {
                     break;
                 }
-                self.expect(b',')?;
             }
         }
         self.depth -= 1;
@@ -247,17 +280,28 @@ impl<'a> Scanner<'a> {
         self.space();
         if !self.eat(b']') {
             loop {
-                self.space();
                 self.skip_value()?;
-                self.space();
-                if self.eat(b']') {
+                if !self.goes_on(b']')? {
                     break;
                 }
-                self.expect(b',')?;
             }
         }
         self.depth -= 1;
         Ok(())
+    }
+
+    /// Behind a value: whether there is another one, whose beginning is looked at next, or the end.
+    #[inline]
+    fn goes_on(&mut self, end: u8) -> Result<bool, JsonError> {
+        self.space();
+        match self.next() {
+            Some(b',') => {
+                self.space();
+                Ok(true)
+            }
+            Some(found) if found == end => Ok(false),
+            _ => Err(JsonError::Malformed),
+        }
     }
 
     fn enter(&mut self, bracket: u8) -> Result<(), JsonError> {
@@ -313,9 +357,14 @@ impl<'a> Scanner<'a> {
 
     /// `-? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?`
     fn number(&mut self) -> Result<(), JsonError> {
-        self.eat(b'-');
-        if !self.eat(b'0') {
-            self.digits()?;
+        let first = match self.next() {
+            Some(b'-') => self.next(),
+            first => first,
+        };
+        match first {
+            Some(b'0') => {}
+            Some(b'1'..=b'9') => self.more_digits(),
+            _ => return Err(JsonError::Malformed),
         }
         // Most numbers end here.
         if !matches!(self.peek(), Some(b'.' | b'e' | b'E')) {
@@ -331,21 +380,17 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn digits(&mut self) -> Result<(), JsonError> {
-        let start = self.at;
+    fn more_digits(&mut self) {
         while matches!(self.peek(), Some(b'0'..=b'9')) {
             self.at += 1;
         }
+    }
+
+    fn digits(&mut self) -> Result<(), JsonError> {
+        let start = self.at;
+        self.more_digits();
         if self.at > start { Ok(()) } else { Err(JsonError::Malformed) }
     }
-}
-
-/// The text of a string that stands in its quotes; its escapes were checked before.
-fn unescape(quoted: &str) -> Option<Cow<'_, str>> {
-    if quoted.contains('\\') {
-        return serde_json::from_str::<String>(quoted).ok().map(Cow::Owned);
-    }
-    quoted.strip_prefix('"')?.strip_suffix('"').map(Cow::Borrowed)
 }
 
 #[cfg(test)]

@@ -174,3 +174,28 @@ fn numbers_are_rounded_down_and_never_wrap() {
         assert_eq!(parse(&text).unwrap().get("n").unwrap().whole_number(), expected, "{text}");
     }
 }
+
+#[test]
+fn escapes_are_read_as_serde_json_reads_them() {
+    let units = |c: char| {
+        let mut room = [0; 2];
+        c.encode_utf16(&mut room).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>()
+    };
+    let bmp = (0..=0xffff).filter_map(char::from_u32);
+    let above = (0x1_0000..=0x10_ffff).step_by(997).filter_map(char::from_u32);
+    let mut texts: Vec<_> =
+        bmp.chain(above).chain(['\u{10ffff}']).map(|c| format!("a{}\u{e9}", units(c))).collect();
+    texts.extend([
+        r#"\"\\\/\b\f\n\r\t"#.to_owned(),
+        r"\\u0041\u0041\\".to_owned(),
+        r"\ud83d\ude00\uD83D\uDE00\u00E9".to_owned(),
+        "\u{1f600}\\n\u{1f600}".to_owned(),
+    ]);
+    for text in texts {
+        let quoted = format!("\"{text}\"");
+        let object = format!("{{{quoted}:{quoted}}}");
+        let expected: String = serde_json::from_str(&quoted).unwrap();
+        let object = parse(&object).unwrap();
+        assert_eq!(object.get(&expected).unwrap().string().unwrap(), expected, "{text}");
+    }
+}

@@ -1,6 +1,7 @@
 //! A token on its way from text to trust. See the crate's documentation for the steps.
 
 mod introspection;
+mod payload;
 #[cfg(feature = "status-list")]
 mod status_list;
 
@@ -16,6 +17,8 @@ use crate::error::InvalidToken;
 use crate::header::Header;
 use crate::key::{KeySet, NoKey, Thumbprint, VerifyingKey};
 use crate::rules::Rules;
+
+pub(crate) use self::payload::{Name, Payload, Places};
 use crate::{LARGEST_TOKEN_BYTES, MAX_TOKEN_BYTES, base64url};
 
 /// A token that has the right shape, and nothing more: a compact JWS (RFC 7515 section 7.1) whose
@@ -24,7 +27,7 @@ pub struct Unverified<'t> {
     header: Header,
     /// The first two parts as they came, which is what was signed.
     signing_input: Cow<'t, [u8]>,
-    payload: Vec<u8>,
+    payload: Payload,
     signature: Vec<u8>,
 }
 
@@ -73,7 +76,7 @@ impl<'t> Unverified<'t> {
         Ok(Self {
             header: Header::parse(header)?,
             signing_input: Cow::Borrowed(signing_input.ok_or(InvalidToken::Malformed)?),
-            payload: base64url::decode(payload).ok_or(InvalidToken::Malformed)?,
+            payload: Payload::new(base64url::decode(payload).ok_or(InvalidToken::Malformed)?),
             signature: base64url::decode(signature).ok_or(InvalidToken::Malformed)?,
         })
     }
@@ -228,7 +231,11 @@ impl<'t> Checked<'t> {
     }
 
     fn verified_by(self, key: &VerifyingKey) -> Verified {
-        Verified { claims: self.claims, payload: self.token.payload, key: key.thumbprint() }
+        Verified {
+            claims: self.claims,
+            payload: self.token.payload.into_bytes(),
+            key: key.thumbprint(),
+        }
     }
 
     fn unproven(self, reason: InvalidToken) -> Unproven<'t> {

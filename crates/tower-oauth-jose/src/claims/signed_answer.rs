@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use super::{Claims, StandardClaims, seconds};
 use crate::error::InvalidToken;
 use crate::header::TokenType;
-use crate::json::Object;
 use crate::rules::Rules;
+use crate::token::Payload;
 
 /// How old a signed answer may be, in seconds, beside the leeway: it was made for us a moment ago.
 const MAX_AGE: i64 = 60;
@@ -17,13 +17,13 @@ impl Rules {
     pub(crate) fn check_introspection(
         &self,
         token_type: TokenType,
-        payload: &[u8],
+        payload: &Payload,
         now: SystemTime,
     ) -> Result<StandardClaims, InvalidToken> {
         if token_type != TokenType::Introspection {
             return Err(InvalidToken::WrongType);
         }
-        let claims = Claims(Object::parse(payload)?);
+        let claims = Claims(payload.object()?);
         if claims.required("iss", Claims::text)? != *self.issuer {
             return Err(InvalidToken::WrongIssuer);
         }

@@ -6,22 +6,22 @@ use std::time::SystemTime;
 use super::{Claims, MAX_DATE, StandardClaims, seconds};
 use crate::error::InvalidToken;
 use crate::header::TokenType;
-use crate::json::Object;
 use crate::rules::Rules;
 use crate::status_list::PackedStatusList;
+use crate::token::Payload;
 
 impl Rules {
     pub(crate) fn check_status_list(
         &self,
         token_type: TokenType,
-        payload: &[u8],
+        payload: &Payload,
         uri: &str,
         now: SystemTime,
     ) -> Result<StandardClaims, InvalidToken> {
         if token_type != TokenType::StatusList {
             return Err(InvalidToken::WrongType);
         }
-        let claims = Claims(Object::parse(payload)?);
+        let claims = Claims(payload.object()?);
         // Earlier drafts required it; later ones know the issuer by its key alone.
         if claims.text("iss")?.is_some_and(|issuer| issuer != *self.issuer) {
             return Err(InvalidToken::WrongIssuer);

@@ -198,6 +198,14 @@ fn j26_audiences_that_are_not_us() {
         assert_eq!(verdict(&lenient(), json!({"aud": aud.clone()})), expected, "{aud}");
     }
     assert_eq!(verdict_of_text("aud", "null"), Err(InvalidClaim("aud")));
+    // As many as fit where the largest tokens are allowed; ours is the first.
+    let large = Rules::builder(ISSUER, AUDIENCE).max_token_bytes(64 * 1024).build().unwrap();
+    let ten_thousand = format!("[\"{AUDIENCE}\"{}]", ",\"x\"".repeat(10_000));
+    let claims = with(good_claims(), json!({"aud": null})).to_string();
+    let claims = format!("{},\"aud\":{ten_thousand}}}", &claims[..claims.len() - 1]);
+    let token = ED25519.token_of(&good_header().to_string(), claims);
+    let parsed = Unverified::parse_up_to(large.max_token_bytes(), &token).unwrap();
+    assert_eq!(parsed.check(&large, at(NOW)).map(drop), Err(InvalidClaim("aud")));
 
     let two = Rules::builder(ISSUER, "first").audience("second").build().unwrap();
     assert_eq!(verdict(&two, json!({"aud": "second"})), Ok(()));

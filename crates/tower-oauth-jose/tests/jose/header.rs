@@ -146,6 +146,15 @@ fn j09_compressed_encrypted_and_nested() {
         let header = with(good_header(), more);
         assert_eq!(refused(header.to_string()), InvalidToken::ForbiddenHeader(name));
     }
+    // A good token in a token, whether the outer one says so or not.
+    let inner = ED25519.token(&good_header(), &good_claims());
+    for claims in [inner.clone(), format!("\"{inner}\"")] {
+        let verdict = verdict_of(&rules(), &good_header().to_string(), &claims).unwrap_err();
+        assert_eq!(verdict, InvalidToken::Malformed);
+        let nested = with(good_header(), json!({"cty": "JWT"})).to_string();
+        let verdict = verdict_of(&rules(), &nested, &claims).unwrap_err();
+        assert_eq!(verdict, InvalidToken::ForbiddenHeader("cty"));
+    }
 }
 
 #[test]
@@ -219,9 +228,10 @@ fn j21_a_header_member_twice() {
 
 #[test]
 fn j22_headers_and_tokens_over_the_limits() {
-    let deep = format!(r#"{{"alg":"EdDSA","x":{}{}}}"#, "[".repeat(127), "]".repeat(127));
+    let deep =
+        |depth| format!(r#"{{"alg":"EdDSA","x":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
     let wide = format!(r#"{{"alg":"EdDSA","x":[{}1]}}"#, "1,".repeat(1_000_000));
-    for header in [deep, wide] {
+    for header in [deep(127), deep(129), deep(100_000), wide] {
         assert_eq!(refused(header), InvalidToken::TooLarge);
     }
     for length in [MAX_TOKEN_BYTES + 1, 1 << 20] {

@@ -239,6 +239,77 @@ fn j30_other_tokens_of_the_same_issuer_are_refused_by_what_tells_them() {
     }
 }
 
+/// Everything about these is an access token's of that issuer, but the one thing.
+#[test]
+fn j30_no_profile_takes_what_is_marked_as_another_kind_of_token() {
+    use Profile::{Auth0, Cognito, EntraId, Keycloak, Lenient, Okta, Wso2};
+    let profiles = [
+        (Keycloak, "JWT", keycloak()),
+        (EntraId, "JWT", entra_v1()),
+        (EntraId, "JWT", entra_v2()),
+        (Auth0, "JWT", auth0()),
+        (Okta, "JWT", okta()),
+        (Cognito, "JWT", cognito()),
+        (Wso2, "JWT", wso2()),
+        (Lenient, "JWT", auth0()),
+        (Profile::Rfc9068, "at+jwt", auth0_rfc_9068()),
+    ];
+    for (profile, typ, claims) in profiles {
+        assert!(accept(profile, Some(typ), &claims).is_ok(), "{profile:?}: a control");
+        for kind in [
+            "secevent+jwt",
+            "logout+jwt",
+            "dpop+jwt",
+            "token-introspection+jwt",
+            "id_token+jwt",
+            "client-authentication+jwt",
+            "oauth-authz-req+jwt",
+            "rt+jwt",
+            "vc+sd-jwt",
+            "statuslist+jwt",
+        ] {
+            for typ in [kind.to_owned(), format!("application/{kind}")] {
+                let verdict = accept(profile, Some(&typ), &claims);
+                assert_eq!(verdict.err(), Some(InvalidToken::WrongType), "{profile:?} {typ}");
+            }
+        }
+        if profile == Profile::Rfc9068 {
+            continue;
+        }
+        for (kind, mark) in [
+            ("security event", json!({"events": {"https://schemas.openid.net/x": {}}})),
+            ("logout token", json!({"events": {}, "sid": "s"})),
+            ("ID token", json!({"at_hash": "h"})),
+            ("ID token", json!({"c_hash": "h"})),
+            ("ID token", json!({"s_hash": "h"})),
+            ("DPoP proof", json!({"htm": "GET"})),
+            ("DPoP proof", json!({"htu": "https://api.example.com/"})),
+            ("introspection", json!({"token_introspection": {"active": true}})),
+            ("ID token", json!({"token_use": "id"})),
+            ("refresh token", json!({"token_use": "refresh"})),
+            ("ID token", json!({"typ": "ID"})),
+            ("refresh token", json!({"typ": "Refresh"})),
+            ("offline token", json!({"typ": "Offline"})),
+            ("logout token", json!({"typ": "Logout"})),
+            ("ID token", json!({"nonce": "n"})),
+        ] {
+            if profile == Keycloak && mark.get("nonce").is_some() {
+                continue;
+            }
+            let (name, _) = mark.as_object().unwrap().iter().next().unwrap();
+            let verdict = accept(profile, Some(typ), &with(claims.clone(), mark.clone()));
+            let Err(InvalidToken::ForbiddenClaim(refused)) = verdict else {
+                panic!("{profile:?} takes a {kind}: {verdict:?}");
+            };
+            assert!(refused == name || mark.get(refused).is_some(), "{profile:?} {kind} {refused}");
+        }
+        // A client's assertion is by the client itself (RFC 7523 section 3).
+        let assertion = with(claims.clone(), json!({"iss": CLIENT, "sub": CLIENT}));
+        let verdict = accept(profile, Some(typ), &assertion).err();
+        assert_eq!(verdict, Some(InvalidToken::WrongIssuer), "{profile:?}");
+    }
+}
+
 #[test]
 fn keycloak_before_25_put_the_nonce_into_access_tokens_too() {
     let old = with(keycloak(), json!({"nonce": "n", "session_state": "s-1"}));

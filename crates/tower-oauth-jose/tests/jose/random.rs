@@ -12,7 +12,81 @@ use crate::signer::{
     verdict_of,
 };
 
+/// Any JSON value, not very deep.
+fn any_json() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<u64>().prop_map(Into::into),
+        (-1e300..1e300).prop_map(|number: f64| json!(number)),
+        "\\PC{0,6}".prop_map(Into::into),
+    ];
+    leaf.prop_recursive(6, 30, 6, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..8).prop_map(Into::into),
+            proptest::collection::btree_map("\\PC{0,6}", inner, 0..8)
+                .prop_map(|members| members.into_iter().collect()),
+        ]
+    })
+}
+
 proptest! {
+    /// A claim that we know nothing of changes no verdict, and reaches the application as it is.
+    #[test]
+    fn any_other_claim_is_carried_along(name in "x\\PC{0,20}", value in any_json(), pretty in any::<bool>()) {
+        let mut claims = good_claims();
+        claims[&name] = value;
+        let text = if pretty { serde_json::to_string_pretty(&claims) } else { serde_json::to_string(&claims) };
+        let text = text.unwrap();
+        let verified = verdict_of(&lenient(), &good_header().to_string(), &text).unwrap();
+        let theirs: serde_json::Value = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(verified.claims::<serde_json::Value>().unwrap(), theirs);
+    }
+
+    /// To look for the issuer first changes nothing of what is found after it.
+    #[test]
+    fn j24_who_asks_for_the_issuer_first_gets_the_same_verdict(
+        name in "[xisu]{1,3}|\\\\u0069ss|\\\\u0078|sub|nbf",
+        value in any_json(),
+        at_byte in proptest::option::of((0_usize..400, any::<u8>())),
+    ) {
+        let claims = good_claims().to_string();
+        let mut text = format!("{{\"{name}\":{value},{}", &claims[1..]).into_bytes();
+        if let Some((at, byte)) = at_byte && let Some(place) = text.get_mut(at) {
+            *place = byte;
+        }
+        let token = ED25519.token_of(&good_header().to_string(), &text);
+        let keys = ED25519.key_set(json!({"kid": "k"}));
+        let at_once = accept(&token, &lenient(), &keys).map(|verified| verified.standard().clone());
+        let parsed = Unverified::parse(&token).unwrap();
+        let claimed = parsed.claimed_issuer().map(std::borrow::Cow::into_owned);
+        let again = parsed.claimed_issuer().map(std::borrow::Cow::into_owned);
+        prop_assert_eq!(&claimed, &again);
+        let later = parsed
+            .check(&lenient(), at(NOW))
+            .and_then(|checked| Ok(checked.verify_by(&keys)?))
+            .map(|verified| verified.standard().clone());
+        prop_assert_eq!(&at_once, &later);
+        if let Ok(standard) = later {
+            prop_assert_eq!(claimed.unwrap(), standard.issuer());
+        }
+    }
+
+    /// Written twice, whatever the two are and however the second is spelt, it is refused.
+    #[test]
+    fn j21_any_member_twice_is_refused(name in "x[a-z]{0,8}", a in any_json(), b in any_json(), at in 0_usize..8) {
+        let spelt: String = name
+            .chars()
+            .enumerate()
+            .map(|(place, c)| if place == at { format!("\\u{:04x}", u32::from(c)) } else { c.into() })
+            .collect();
+        let claims = good_claims().to_string();
+        let text = format!("{},\"{name}\":{a},\"{spelt}\":{b}}}", &claims[..claims.len() - 1]);
+        let verdict = verdict_of(&lenient(), &good_header().to_string(), text).unwrap_err();
+        prop_assert_eq!(verdict, tower_oauth_jose::InvalidToken::DuplicateMember);
+    }
+
     #[test]
     fn random_bytes_are_no_token(bytes in proptest::collection::vec(any::<u8>(), 0..9000)) {
         prop_assert!(Unverified::parse(&bytes).is_err());

@@ -5,7 +5,7 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair,
 };
 use serde_json::{Value, json};
-use tower_oauth_jose::{InvalidToken, KeySet, Unverified};
+use tower_oauth_jose::{InvalidToken, KeySet, Unverified, VerifyingKey};
 
 use crate::signer::{
     ED25519, NOW, P256, P384, RSA, Signer, accept, at, decode, encode, good_claims, key_set, rules,
@@ -76,11 +76,31 @@ fn j33_ed25519_under_its_new_name() {
     }
 }
 
+fn pem(label: &str, der: &[u8]) -> String {
+    use base64::Engine as _;
+    let body = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: Vec<_> =
+        body.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
 #[test]
 fn j02_hmac_with_the_public_key_as_its_secret() {
     let jwk = RSA.jwk_with(json!({"kid": "k"}));
     let keys = key_set([jwk.clone()]);
-    for secret in [jwk.to_string().into_bytes(), decode(jwk["n"].as_str().unwrap())] {
+    let n = jwk["n"].as_str().unwrap();
+    // What a forger can have of a public key: each is the text of it as somebody may publish it.
+    let [pkcs1, spki] = RSA.public_ders();
+    let pems =
+        [("RSA PUBLIC KEY", &pkcs1), ("PUBLIC KEY", &spki)].map(|(label, der)| pem(label, der));
+    for pem in &pems {
+        let key = VerifyingKey::from_pem(pem).unwrap();
+        assert_eq!(key.thumbprint(), keys.keys()[0].thumbprint(), "a control");
+    }
+    let trimmed = pems.each_ref().map(|pem| pem.trim().to_owned());
+    let secrets = [jwk.to_string().into_bytes(), n.as_bytes().to_vec(), decode(n), pkcs1, spki];
+    for secret in secrets.into_iter().chain(pems.into_iter().chain(trimmed).map(String::into_bytes))
+    {
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &secret);
         let input = format!(
             "{}.{}",
@@ -316,4 +336,43 @@ fn a_bit_flipped_anywhere_is_seen() {
             assert!(verdict(&text, &keys).is_err(), "{at_byte}");
         }
     }
+}
+
+#[test]
+fn j33_a_set_with_keys_of_tomorrow_loads_and_their_tokens_are_refused() {
+    let keys = key_set([
+        P256.jwk_with(json!({"kid": "k1", "crv": "secp256k1", "alg": "ES256K"})),
+        json!({"kty": "EC", "kid": "k2", "crv": "P-521", "alg": "ES512", "x": "AA", "y": "AA"}),
+        json!({"kty": "OKP", "kid": "k3", "crv": "Ed448", "alg": "EdDSA", "x": encode([7; 57])}),
+        json!({"kty": "OKP", "kid": "k4", "crv": "Ed448", "alg": "Ed448", "x": encode([7; 57])}),
+        json!({"kty": "AKP", "kid": "k5", "alg": "ML-DSA-44", "pub": encode([7; 1312])}),
+        json!({"kty": "AKP", "kid": "k6", "alg": "ML-DSA-65-ES256", "pub": encode([7; 2017])}),
+        ED25519.jwk_with(json!({"kid": "k"})),
+    ]);
+    assert_eq!((keys.keys().len(), keys.skipped().len()), (1, 6));
+    assert_eq!(verdict(&ED25519.token(&header("EdDSA"), &good_claims()), &keys), Ok(()));
+    for alg in [
+        "ES512",
+        "ES256K",
+        "Ed448",
+        "ML-DSA-44",
+        "ML-DSA-87",
+        "ML-DSA-65-ES256",
+        "HSS-LMS",
+        "SLH-DSA-SHA2-128s",
+        "ES256-Ed25519",
+        "RSA1_5",
+    ] {
+        for kid in ["k", "k1", "k5"] {
+            let header = json!({"alg": alg, "typ": "at+jwt", "kid": kid});
+            let token = ED25519.token(&header, &good_claims());
+            assert_eq!(verdict(&token, &keys), Err(InvalidToken::AlgorithmNotAllowed), "{alg}");
+        }
+    }
+    // `EdDSA` with what Ed448 would give: a signature of 114 bytes, under the one name or the other.
+    let token = ED25519.token(&header("EdDSA"), &good_claims());
+    assert_eq!(verdict(&resigned(&token, [1; 114]), &keys), Err(InvalidToken::BadSignature));
+    let header = json!({"alg": "EdDSA", "typ": "at+jwt", "kid": "k3"});
+    let token = resigned(&ED25519.token(&header, &good_claims()), [1; 114]);
+    assert_eq!(verdict(&token, &keys), Err(InvalidToken::UnknownKey));
 }

@@ -69,6 +69,14 @@ impl Signer {
         }
     }
 
+    /// An RSA key as `RSAPublicKey` and as `SubjectPublicKeyInfo`.
+    pub(crate) fn public_ders(&self) -> [Vec<u8>; 2] {
+        use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
+        let Self::Rsa(pair) = self else { panic!("{self:?} is no RSA key") };
+        let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+        [pair.public_key().as_ref().to_vec(), spki.as_ref().to_vec()]
+    }
+
     /// The public key with more members.
     pub(crate) fn jwk_with(&self, more: Value) -> Value {
         with(self.jwk(), more)

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 use tower_oauth_core::{BuildError, Clock, Error, ErrorKind, Issuer, SystemClock};
-use tower_oauth_jose::{InvalidToken, StandardClaims, Unverified};
+use tower_oauth_jose::{InvalidToken, MAX_TOKEN_BYTES, StandardClaims, Unverified};
 use tower_service::Service;
 use tower_single_flight::{FlightError, ResponseFuture, SingleFlight, SingleFlightLayer};
 
 use super::live::{Known, Live};
 use super::resolve::{Resolve, TenantResolver};
-use crate::jwt::{Sender, unavailable};
+use crate::jwt::{Sender, TOKEN_BYTES, unavailable};
 use crate::{Authenticate, Caller, Jwt, Presented, Rejection, Verdict};
 
 /// A longer name is no issuer that anybody configures.
@@ -25,8 +25,15 @@ const MAX_WAITERS: usize = 1_024;
 /// issuer that it does not allow.
 ///
 /// Live tenants are bounded ([`max_live`](TenantsBuilder::max_live)). For one more, the one goes
-/// whose tokens were let in the longest ago; tokens that are refused keep nobody live. It comes
-/// back when it is needed, with a question to the resolver and a fetch of its keys. An issuer that is not trusted is remembered for 30 s
+/// whose tokens were let in the longest ago. It comes
+/// back when it is needed, with a question to the resolver and a fetch of its keys.
+///
+/// Tokens that are refused move nobody: until a token of a tenant was let in, it is *on trial*, in a room
+/// of its own for 256 more. A trial that came to nothing makes room for another after 30 s; while all are younger, the
+/// answer to a token of one more tenant is 503. So whoever knows the names of many idle tenants cannot
+/// drive out those that are in use, nor get new budgets of fetches by naming them in turns.
+///
+/// An issuer that is not trusted is remembered for 30 s
 /// ([`unknown_for`](TenantsBuilder::unknown_for)). At most 64 issuers are asked about at a time, for at most 5 s; beyond that the answer is 503.
 pub struct Tenants<C = StandardClaims>(Arc<Inner<C>>);
 
@@ -34,6 +41,7 @@ struct Inner<C> {
     live: Arc<Mutex<Live<C>>>,
     flight: Flight<C>,
     clock: Arc<dyn Clock>,
+    max_token_bytes: usize,
 }
 
 type Flight<C> =
@@ -45,12 +53,14 @@ type Flight<C> =
 /// | --- | --- |
 /// | [`max_live`](Self::max_live) | 1,000 tenants |
 /// | [`unknown_for`](Self::unknown_for) | 30 s |
+/// | [`max_token_bytes`](Self::max_token_bytes) | 8 KiB |
 /// | [`clock`](Self::clock) | the system's |
 #[must_use]
 pub struct TenantsBuilder<C = StandardClaims> {
     resolver: Arc<dyn TenantResolver<C>>,
     max_live: usize,
     unknown_for: Duration,
+    max_token_bytes: usize,
     clock: Arc<dyn Clock>,
 }
 
@@ -61,22 +71,23 @@ impl<C: Send + Sync + 'static> Tenants<C> {
             resolver: Arc::new(resolver),
             max_live: 1_000,
             unknown_for: Duration::from_secs(30),
+            max_token_bytes: MAX_TOKEN_BYTES,
             clock: Arc::new(SystemClock),
         }
     }
 
-    /// How many tenants are live.
+    /// How many tenants are live, those on trial among them.
     #[must_use]
     pub fn live(&self) -> usize {
         self.0.live().len()
     }
 
-    /// The validator of a live tenant: for the health of its keys, say. The resolver is not asked.
+    /// The validator of a live tenant, also of one on trial: for the health of its keys, say. The resolver is not asked.
     #[must_use]
     pub fn get(&self, issuer: &str) -> Option<Jwt<C>> {
         match self.0.live().find(issuer, self.0.clock.now()) {
             Known::Live(jwt) => Some(jwt),
-            Known::Unknown | Known::Nothing => None,
+            Known::Unknown | Known::Nothing | Known::NoRoom(_) => None,
         }
     }
 
@@ -93,14 +104,14 @@ impl<C: Send + Sync + 'static> Tenants<C> {
     fn judge(&self, issuer: Arc<str>, verdict: Verdict<C>) -> Verdict<C> {
         match verdict {
             Verdict::Now(Ok(caller)) => {
-                self.0.live().good(&issuer);
+                self.0.good(&issuer);
                 Verdict::Now(Ok(caller))
             }
             Verdict::Later(later) => {
                 let this = self.clone();
                 Verdict::Later(Box::pin(async move {
                     let caller = later.await?;
-                    this.0.live().good(&issuer);
+                    this.0.good(&issuer);
                     Ok(caller)
                 }))
             }
@@ -121,6 +132,8 @@ impl<C: Send + Sync + 'static> Tenants<C> {
             Ok(None) => return Err(Rejection::Invalid(InvalidToken::WrongIssuer)),
             Err(error) => return Err(trouble(&error)),
         };
+        // Another answer may have come first; its keys and budgets are the tenant's.
+        let jwt = self.get(&issuer).unwrap_or(jwt);
         match self.judge(issuer, jwt.authenticate_text(&token, sender)) {
             Verdict::Now(verdict) => verdict,
             Verdict::Later(later) => later.await,
@@ -133,14 +146,25 @@ impl<C> Inner<C> {
         // Nothing under the lock can panic half-way; poisoning says nothing.
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// A token of this tenant was let in.
+    fn good(&self, issuer: &str) {
+        let gone = self.live().good(issuer);
+        // What the tenant held is foreign code's to drop, and not under the lock.
+        drop(gone);
+    }
 }
 
 impl<C: Send + Sync + 'static> Authenticate for Tenants<C> {
     type Claims = C;
 
+    fn max_token_bytes(&self) -> usize {
+        self.0.max_token_bytes
+    }
+
     fn authenticate(&self, presented: Presented<'_>) -> Verdict<C> {
         let refuse = |reason| Verdict::Now(Err(Rejection::Invalid(reason)));
-        let token = match Unverified::parse(presented.token) {
+        let token = match Unverified::parse_up_to(self.0.max_token_bytes, presented.token) {
             Ok(token) => token,
             Err(reason) => return refuse(reason),
         };
@@ -158,7 +182,12 @@ impl<C: Send + Sync + 'static> Authenticate for Tenants<C> {
             }
             Known::Unknown => refuse(InvalidToken::WrongIssuer),
             // What can be no issuer is no question for the resolver.
-            Known::Nothing if Issuer::parse(&issuer).is_err() => refuse(InvalidToken::WrongIssuer),
+            Known::Nothing | Known::NoRoom(_) if Issuer::parse(&issuer).is_err() => {
+                refuse(InvalidToken::WrongIssuer)
+            }
+            Known::NoRoom(left) => {
+                Verdict::Now(Err(unavailable(ErrorKind::TooManyWaiters, Some(left))))
+            }
             Known::Nothing => {
                 let answer = self.0.flight.clone().call(Arc::clone(&issuer));
                 let (token, sender) = (presented.token.to_owned(), Sender::of(&presented));
@@ -182,7 +211,7 @@ fn trouble(error: &FlightError<Error>) -> Rejection {
 // === impl TenantsBuilder ===
 
 impl<C: Send + Sync + 'static> TenantsBuilder<C> {
-    /// How many tenants are live at a time: 1,000 if not set, at least 1. Each has its keys (some
+    /// How many tenants are live at a time, beside those on trial: 1,000 if not set, at least 1. Each has its keys (some
     /// KiB) and up to [`entries`](crate::VerifiedTokenCache::entries) verified tokens in memory.
     pub fn max_live(mut self, max_live: usize) -> Self {
         self.max_live = max_live;
@@ -196,6 +225,14 @@ impl<C: Send + Sync + 'static> TenantsBuilder<C> {
         self
     }
 
+    /// How long a token may be, in bytes: 8 KiB if not set, from 1 KiB to 64 KiB. It bounds what is
+    /// read before the tenant is known, and so should be the largest of the tenants'; each
+    /// tenant's [own bound](crate::JwtBuilder::max_token_bytes) holds, too.
+    pub fn max_token_bytes(mut self, bytes: usize) -> Self {
+        self.max_token_bytes = bytes;
+        self
+    }
+
     /// Takes the time from this clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -205,10 +242,14 @@ impl<C: Send + Sync + 'static> TenantsBuilder<C> {
     /// Checks the values. Nobody is asked yet.
     ///
     /// # Errors
-    /// `max_live` is 0.
+    /// `max_live` is 0, or `max_token_bytes` out of bounds.
     pub fn build(self) -> Result<Tenants<C>, BuildError> {
         if self.max_live == 0 {
             return Err(BuildError::new("max_live", 0, "leaves no room for a tenant"));
+        }
+        if !TOKEN_BYTES.contains(&self.max_token_bytes) {
+            let why = "is not from 1 KiB to 64 KiB";
+            return Err(BuildError::new("max_token_bytes", self.max_token_bytes, why));
         }
         let live = Arc::new(Mutex::new(Live::new(self.max_live, self.unknown_for)));
         let (learned, clock) = (Arc::clone(&live), Arc::clone(&self.clock));
@@ -223,7 +264,8 @@ impl<C: Send + Sync + 'static> TenantsBuilder<C> {
                 drop(gone);
             })
             .layer(Resolve::new(self.resolver));
-        Ok(Tenants(Arc::new(Inner { live, flight, clock: self.clock })))
+        let (clock, max_token_bytes) = (self.clock, self.max_token_bytes);
+        Ok(Tenants(Arc::new(Inner { live, flight, clock, max_token_bytes })))
     }
 }
 
@@ -245,6 +287,7 @@ impl<C> fmt::Debug for TenantsBuilder<C> {
         f.debug_struct("TenantsBuilder")
             .field("max_live", &self.max_live)
             .field("unknown_for", &self.unknown_for)
+            .field("max_token_bytes", &self.max_token_bytes)
             .finish_non_exhaustive()
     }
 }

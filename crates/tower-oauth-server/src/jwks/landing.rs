@@ -111,15 +111,20 @@ impl Shared {
     /// Drops the keys under `kid`; says whether there were any.
     pub(super) fn evict(&self, kid: &str) -> bool {
         let mut gate = self.gate();
-        if let Some(fallback) = gate.fallback.take() {
-            gate.fallback = fallback.without(kid, fallback.generation).map(Arc::new);
+        let fallback = gate.fallback.take_if(|set| set.holds(kid));
+        let before = self.snapshot.load_full().filter(|set| set.holds(kid));
+        if before.is_none() && fallback.is_none() {
+            return false;
         }
-        let before = self.snapshot.load_full();
-        let Some(before) = before.filter(|set| set.holds(kid)) else { return false };
         let started = gate.started;
         gate.dropped.key(kid, started);
-        gate.generation += 1;
-        self.snapshot.store(before.without(kid, gate.generation).map(Arc::new));
+        if let Some(fallback) = fallback {
+            gate.fallback = fallback.without(kid, fallback.generation).map(Arc::new);
+        }
+        if let Some(before) = before {
+            gate.generation += 1;
+            self.snapshot.store(before.without(kid, gate.generation).map(Arc::new));
+        }
         // The next token under this id shall ask the issuer, not our memory.
         gate.absent.forget();
         let job = self.file.as_ref().map(SnapshotFile::forget);
@@ -200,14 +205,20 @@ impl Shared {
             Dropped::All { .. } => return,
         };
         if keys.is_empty() {
+            // All that the issuer has was dropped by hand meanwhile: what is left here, it has withdrawn.
+            self.snapshot.store(None);
+            drop(gate);
+            self.tell_watchers(None);
             return;
         }
         let nothing = KeySet::default();
         let diff = before.map_or(&nothing, Snapshot::keys).diff(&keys);
         if !diff.is_empty() {
             gate.absent.forget();
-            // Tokens of the keys that are gone are still about. This set has just been asked.
-            for kid in diff.removed().iter().chain(diff.changed()) {
+            // Tokens of the keys that are gone are still about, and the issuer has just been asked; unless
+            // it was a cache on the way, which may be behind the keys that it seems to take away.
+            let gone = diff.removed().iter().chain(diff.changed());
+            for kid in gone.filter(|_| fetched.why.bypasses_caches()) {
                 gate.absent.insert(kid, now);
             }
             gate.generation += 1;

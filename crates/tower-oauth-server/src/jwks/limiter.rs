@@ -16,7 +16,7 @@ const QUIET: Duration = Duration::from_secs(60);
 /// the new key; the fetches of forged tokens are as many.
 const MISS_FAILED_MAX: Duration = Duration::from_secs(10);
 /// The longest pause that an issuer in trouble can ask of somebody who waits for a key.
-const WAITING_RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+pub(crate) const WAITING_RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// The longest pause between refreshes that fail, while the old set goes on serving.
 const REFRESH_MAX: Duration = Duration::from_secs(60);
 /// How many key ids that were looked for in vain are remembered.

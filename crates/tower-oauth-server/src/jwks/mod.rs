@@ -26,6 +26,7 @@ use self::store::Store;
 pub(crate) use self::answer::unsound;
 pub use self::builder::JwksBuilder;
 pub(crate) use self::builder::default_http_client;
+pub(crate) use self::limiter::WAITING_RETRY_AFTER_MAX;
 pub use self::ready::ColdStart;
 pub use self::status::{JwksHealth, JwksLoad, JwksStatus, JwksWatch};
 pub(crate) use self::store::{Landed, Next, NoFetch, Wait};
@@ -209,11 +210,14 @@ impl Jwks {
     pub fn evict(&self, kid: &str) -> bool {
         match &self.0.keys {
             Keys::Fixed(fixed) => {
-                let Some(before) = fixed.load_full().filter(|set| set.holds(kid)) else {
-                    return false;
-                };
-                fixed.store(before.without(kid, before.generation + 1).map(Arc::new));
-                true
+                // Somebody else may evict another key at this moment; neither must bring the other's back.
+                let before = fixed.rcu(|set| match set {
+                    Some(set) if set.holds(kid) => {
+                        set.without(kid, set.generation + 1).map(Arc::new)
+                    }
+                    other => other.clone(),
+                });
+                before.is_some_and(|set| set.holds(kid))
             }
             Keys::Fetched(store) => store.evict(kid),
         }

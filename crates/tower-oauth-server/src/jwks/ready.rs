@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::limiter::WAITING_RETRY_AFTER_MAX;
 use super::{Jwks, JwksHealth, Keys};
 
 /// Between two looks of somebody who waits for a set, or keeps it fresh.
@@ -39,7 +40,8 @@ impl Jwks {
             if policy == ColdStart::Tried {
                 break;
             }
-            tokio::time::sleep(error.retry_after().unwrap_or(PAUSE).max(PAUSE)).await;
+            let pause = error.retry_after().unwrap_or(PAUSE);
+            tokio::time::sleep(pause.clamp(PAUSE, WAITING_RETRY_AFTER_MAX)).await;
         }
         self.health()
     }

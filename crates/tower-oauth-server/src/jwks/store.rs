@@ -295,6 +295,31 @@ mod tests {
     }
 
     #[test]
+    fn k14_a_withdrawn_key_goes_also_where_the_only_other_one_was_dropped_by_hand() {
+        let store = store();
+        let both = format!(
+            r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"a","x":"{ED25519}"}},{{"kty":"OKP","crv":"Ed25519","kid":"k","x":"{ED25519}"}}]}}"#
+        );
+        let both = Answer::Set {
+            keys: Arc::new(KeySet::from_jwks(both).unwrap()),
+            etag: None,
+            fresh_for: None,
+            body: Bytes::new(),
+        };
+        let land = |seq, answer| {
+            store.shared.land(Ok(&Fetched { seq, why: Why::Refresh, answer }));
+        };
+        land(1, both);
+        // A fetch is in the air that shows that `a` was withdrawn.
+        store.shared.gate().started = 2;
+        assert!(store.evict("k"));
+        land(2, set("k"));
+        assert!(store.load().is_none(), "neither of them serves");
+        land(3, set("k"));
+        assert!(store.load().as_deref().unwrap().holds("k"), "the issuer stands by it");
+    }
+
+    #[test]
     fn case_18_a_set_that_is_only_written_otherwise_is_no_change() {
         let store = store();
         for seq in 1..4 {

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tower_oauth_core::{ErrorKind, Scopes};
+use tower_oauth_core::{Error, ErrorKind, Scopes};
 use tower_oauth_jose::{Checked, InvalidToken, StandardClaims, Thumbprint, Unverified, Verified};
 
 use super::Jwt;
 use super::cache::{Digest, Entry, Standing};
-use crate::jwks::{Landed, Next, NoFetch, Wait};
+use crate::jwks::{Landed, Next, NoFetch, WAITING_RETRY_AFTER_MAX, Wait};
 use crate::{Authenticate, Caller, Presented, Principal, Rejection, Verdict, observe};
 
 /// How often a token is looked at: the first set, one from before the question, one from after it,
@@ -184,7 +184,7 @@ impl<C> Jwt<C> {
                         if let Landed::Failed(error) = &landed
                             && error.kind() == ErrorKind::TooManyWaiters
                         {
-                            return Err(unavailable(error.kind(), error.retry_after()));
+                            return Err(failed(error));
                         }
                     }
                     // The set may be from before the token's key, so that it is no answer yet.
@@ -194,7 +194,7 @@ impl<C> Jwt<C> {
                 }
                 Look::NoKeys(token) => {
                     if let Landed::Failed(error) = landed {
-                        return Err(unavailable(error.kind(), error.retry_after()));
+                        return Err(failed(&error));
                     }
                     checked = token;
                     self.first(asked)
@@ -228,9 +228,7 @@ impl<C> Jwt<C> {
         // Who could not ask does not know that the token is bad.
         Next::Refuse(match (why_not, landed) {
             (NoFetch::Failing(cause, left), _) => unavailable(cause, Some(left)),
-            (NoFetch::NoBudget, Landed::Failed(error)) => {
-                unavailable(error.kind(), error.retry_after())
-            }
+            (NoFetch::NoBudget, Landed::Failed(error)) => failed(error),
             (NoFetch::Absent | NoFetch::NoBudget, _) => invalid,
         })
     }
@@ -319,6 +317,13 @@ fn newer_keys_may_help(reason: InvalidToken) -> bool {
 /// Sets came and went while they were looked at, or their flights were lost.
 fn undecided() -> Rejection {
     unavailable(ErrorKind::Lost, None)
+}
+
+/// The issuer is asked again after half a minute at the latest while somebody waits for it, whatever it
+/// says itself; and so is told to who waits.
+fn failed(error: &Error) -> Rejection {
+    let asked = error.retry_after().map(|asked| asked.min(WAITING_RETRY_AFTER_MAX));
+    unavailable(error.kind(), asked)
 }
 
 pub(crate) fn unavailable(cause: ErrorKind, left: Option<Duration>) -> Rejection {

@@ -19,6 +19,7 @@ use self::cache::VerifiedTokens;
 pub(crate) use self::authenticate::{Sender, unavailable};
 pub use self::builder::{JwtBuilder, JwtIssuer};
 pub use self::cache::VerifiedTokenCache;
+pub(crate) use self::options::TOKEN_BYTES;
 
 /// Validates access tokens in JWT form (RFC 9068) with the keys of their issuer.
 ///

@@ -13,7 +13,8 @@ use super::cache::VerifiedTokenCache;
 use crate::Jwks;
 
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
-const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 1024..=LARGEST_TOKEN_BYTES;
+/// How long a token may be allowed to be.
+pub(crate) const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 1024..=LARGEST_TOKEN_BYTES;
 
 #[derive(Clone)]
 pub(super) struct Options {

@@ -12,6 +12,7 @@ mod cut;
 #[cfg(feature = "axum")]
 mod darkness;
 mod discipline;
+mod hostile_tokens;
 mod hyper_server;
 mod issued;
 #[cfg(feature = "axum")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tower_oauth_core::ErrorKind;
 use tower_oauth_server::{JwksHealth, Rejection, Verdict};
-use tower_oauth_test::{Endpoint, Fault};
+use tower_oauth_test::{Endpoint, Fault, TokenSpec};
 
 use crate::fixture::{House, judge, jwt, settle, unknown_key, verdict};
 
@@ -276,4 +276,24 @@ async fn a_given_address_needs_no_metadata() {
     let jwt = jwt(&house.issuer, &house.clock).jwks_uri(uri).build().unwrap();
     assert!(judge(&jwt, &house.token()).await.is_ok());
     assert_eq!(house.issuer.calls(Endpoint::Discovery), 0);
+}
+
+#[tokio::test]
+async fn k15_who_waits_is_not_sent_away_for_longer_than_the_issuer_is_left_alone() {
+    let fault = Fault::StatusWithRetryAfter { status: 503, retry_after: "300".into() };
+    let pause = |rejection| match rejection {
+        Rejection::Unavailable { retry_after, .. } => retry_after,
+        other => panic!("{other:?}"),
+    };
+    // Without a set, and behind one for a key that is missing.
+    for house in [House::new(), House::warm().await] {
+        house.issuer.fault(Endpoint::Jwks, fault.clone()).times(1);
+        let token = house.issuer.mint(TokenSpec::new().header("kid", "z"));
+        let first = pause(house.judge(&token).await.unwrap_err());
+        let second = pause(house.judge(&token).await.unwrap_err());
+        assert_eq!((first.as_secs(), second.as_secs()), (30, 30));
+        house.pass(30.0);
+        house.judge(&token).await.unwrap_err();
+        assert!(house.accepts(&house.token()).await);
+    }
 }

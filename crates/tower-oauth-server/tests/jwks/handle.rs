@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tower_oauth_core::ErrorKind;
-use tower_oauth_jose::{KeySet, SkipReason};
+use tower_oauth_jose::{Algorithm, KeySet, SkipReason, VerifyingKey};
 use tower_oauth_server::{ColdStart, Jwks, JwksHealth, Jwt};
 use tower_oauth_test::{Endpoint, Fault, Rotation};
 
@@ -277,4 +277,50 @@ fn issued_at(token: &str) -> i64 {
     };
     let claims: serde_json::Value = serde_json::from_slice(&payload).unwrap();
     claims["iat"].as_i64().unwrap()
+}
+
+#[test]
+fn of_a_fixed_set_every_key_that_is_evicted_is_gone_whoever_evicts_another_meanwhile() {
+    const KEYS: usize = 8;
+    let names: Vec<_> = (0..=KEYS).map(|n| n.to_string()).collect();
+    let keys: Vec<_> = names
+        .iter()
+        .map(|kid| {
+            VerifyingKey::hmac(Algorithm::HS256, kid.repeat(64))
+                .unwrap()
+                .with_kid(kid.as_str())
+                .unwrap()
+        })
+        .collect();
+    for round in 0..200 {
+        let jwks = Jwks::fixed(KeySet::from_keys(keys.clone())).unwrap();
+        let start = std::sync::Barrier::new(KEYS);
+        std::thread::scope(|scope| {
+            for kid in &names[..KEYS] {
+                scope.spawn(|| {
+                    start.wait();
+                    assert!(jwks.evict(kid));
+                });
+            }
+        });
+        assert_eq!(jwks.generation(), 1 + KEYS as u64, "round {round}: one has come back");
+        assert!(!names[..KEYS].iter().any(|kid| jwks.evict(kid)), "round {round}");
+        assert!(jwks.evict(&names[KEYS]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_33_the_gate_asks_again_after_half_a_minute_whatever_pause_the_issuer_wants() {
+    let house = House::new();
+    let fault = Fault::StatusWithRetryAfter { status: 503, retry_after: "300".into() };
+    house.issuer.fault(Endpoint::Jwks, fault).times(1);
+    let (jwks, clock) = (house.jwt.jwks().clone(), house.clock.clone());
+    let ready = tokio::spawn(async move { jwks.ready(ColdStart::Loaded).await });
+    for _ in 0..31 {
+        settle(1.0).await;
+        clock.advance(Duration::from_secs(1));
+    }
+    settle(1.0).await;
+    assert!(ready.is_finished(), "still waiting after {} fetches", house.fetches());
+    assert_eq!(ready.await.unwrap(), JwksHealth::Fresh);
 }

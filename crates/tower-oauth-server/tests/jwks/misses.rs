@@ -416,6 +416,29 @@ async fn a_flapping_issuer_does_not_lift_the_limit() {
     assert!(house.fetches() <= 62, "{}", house.fetches());
 }
 
+/// A cache on the way gives a refresh the set of before the rotation, once more.
+#[tokio::test(start_paused = true)]
+async fn k11_what_a_cache_on_the_way_has_not_is_asked_of_the_issuer() {
+    for rotation in [Rotation::Replace, Rotation::SameKid] {
+        let house = House::warm().await;
+        let before = house.issuer.jwks().to_string();
+        house.issuer.rotate(rotation);
+        let token = house.token();
+        assert!(house.accepts(&token).await);
+        let stale = Fault::Body {
+            status: 200,
+            content_type: "application/json".into(),
+            body: before.into(),
+        };
+        house.issuer.fault(Endpoint::Jwks, stale).times(1);
+        house.pass(590.0);
+        assert!(house.judge_now(&token).is_ok());
+        settle(0.01).await;
+        assert!(house.accepts(&token).await, "{rotation:?}");
+        assert_eq!(house.fetches(), 3, "{rotation:?}");
+    }
+}
+
 #[tokio::test]
 async fn validators_that_share_their_keys_share_their_fetches() {
     let house = House::warm().await;

@@ -143,6 +143,13 @@ fn nonsense(house: &House) -> Vec<(Fault, Expected)> {
     faults.push((Fault::Garbage(json!({ "keys": few_too_many }).to_string().into()), malformed));
     faults.push((Fault::Garbage(json!({ "keys": many }).to_string().into()), malformed));
     faults.push((Fault::Garbage(vec![b' '; 10_000_000].into()), too_large));
+    let large_key =
+        json!({"keys": [{"kty": "RSA", "kid": "a", "n": "x".repeat(1 << 20), "e": "AQAB"}]});
+    faults.push((Fault::Garbage(large_key.to_string().into()), too_large));
+    // A bomb stays shut: nothing asks for a content coding, and what comes in one is no key set.
+    for magic in [&[0x1f, 0x8b, 8, 0][..], &[0x28, 0xb5, 0x2f, 0xfd]] {
+        faults.push((Fault::Garbage([magic, &[0; 60_000]].concat().into()), malformed));
+    }
     faults.push((Fault::EndlessBody, too_large));
     faults.push((Fault::DripForever(Duration::from_millis(100)), |k| k == ErrorKind::Timeout));
     faults.push((Fault::Hang, |kind| kind == ErrorKind::Timeout));
@@ -151,9 +158,14 @@ fn nonsense(house: &House) -> Vec<(Fault, Expected)> {
     faults.push((json_fault(500, good.clone()), |kind| kind == ErrorKind::Status(500)));
     faults.push((json_fault(204, ""), |kind| kind == ErrorKind::Status(204)));
     faults.push((json_fault(206, good), |kind| kind == ErrorKind::Status(206)));
-    for target in
-        ["https://elsewhere.test/jwks", "http://issuer.test/jwks", "http://169.254.169.254/"]
-    {
+    for target in [
+        "https://elsewhere.test/jwks",
+        "http://issuer.test/jwks",
+        "http://169.254.169.254/",
+        "http://127.0.0.1/jwks",
+        "https://[::1]/jwks",
+        "/elsewhere",
+    ] {
         faults.push((Fault::Redirect(target.into()), |kind| kind == ErrorKind::Redirect));
     }
     faults
@@ -184,6 +196,16 @@ async fn k01_k02_k03_case_38_case_39_case_40_case_41_case_42_case_43_nothing_bad
         house.issuer.heal_all();
         house.jwt.jwks().refresh().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn k01_nothing_asks_for_a_content_coding() {
+    let house = House::new();
+    house.jwt.jwks().refresh().await.unwrap();
+    let asked: Vec<_> =
+        Endpoint::ALL.iter().filter_map(|endpoint| house.issuer.last_request(*endpoint)).collect();
+    assert_eq!(asked.len(), 2, "the metadata and the set");
+    assert!(asked.iter().all(|request| !request.headers().contains_key("accept-encoding")));
 }
 
 #[tokio::test(start_paused = true)]

@@ -40,6 +40,16 @@ impl Place {
         }
         panic!("the file was not written: {:?}", self.names());
     }
+
+    async fn gone(&self) {
+        for _ in 0..200_000 {
+            if !self.file().exists() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("the file is still there: {:?}", self.names());
+    }
 }
 
 impl Drop for Place {
@@ -129,6 +139,29 @@ async fn case_15_a_stale_snapshot_is_not_used_before_the_issuer_was_asked() {
     assert_eq!(judge(&jwt, &token).await.unwrap_err().status(), 503);
     let too_late = restarted(&house, &place.file());
     assert_eq!(judge(&too_late, &token).await.unwrap_err().status(), 503);
+}
+
+#[tokio::test]
+async fn case_15_a_key_of_the_file_that_is_dropped_before_it_served_is_gone() {
+    for all in [false, true] {
+        let place = Place::new(&format!("dropped-{all}"));
+        let house = left(&place).await;
+        house.issuer.go_dark();
+        house.pass(3_600.0);
+        let jwt = restarted(&house, &place.file());
+        if all {
+            jwt.jwks().clear();
+        } else {
+            assert!(!jwt.jwks().evict("z"));
+            assert!(jwt.jwks().evict("key-1"), "it would have served");
+            assert!(!jwt.jwks().evict("key-1"));
+        }
+        assert_eq!(judge(&jwt, &house.token()).await.unwrap_err().status(), 503);
+        place.gone().await;
+        // Nor does the next process find it.
+        let next = restarted(&house, &place.file());
+        assert_eq!(judge(&next, &house.token()).await.unwrap_err().status(), 503);
+    }
 }
 
 #[tokio::test]

@@ -347,3 +347,97 @@ async fn more_questions_than_places_are_told_503_and_not_parked() {
     }
     assert_eq!(statuses.iter().filter(|status| **status == 503).count(), 1, "{statuses:?}");
 }
+
+/// `n` issuers that the resolver trusts.
+fn many(n: usize, clock: &ManualClock) -> Vec<ScriptedIssuer> {
+    (0..n).map(|n| issuer(&format!("t{n}"), clock)).collect()
+}
+
+#[tokio::test]
+async fn forged_tokens_of_idle_tenants_move_no_tenant_that_is_in_use() {
+    let clock = ManualClock::new();
+    let names = many(6, &clock);
+    let (builder, asked) = tenants(&names.iter().collect::<Vec<_>>(), &clock);
+    let door = builder.max_live(2).build().unwrap();
+    let (busy, idle) = names.split_at(2);
+    let tokens: Vec<_> = busy.iter().map(good).collect();
+    for token in &tokens {
+        assert!(judge(&door, token).await.is_ok());
+    }
+    for n in 0..50 {
+        for liar in idle {
+            judge(&door, &liar.forge(&n.to_string())).await.unwrap_err();
+        }
+        for token in &tokens {
+            assert!(judge(&door, token).await.is_ok());
+        }
+    }
+    for tenant in busy {
+        assert_eq!(tenant.calls(Endpoint::Jwks), 1, "its keys are still at hand");
+    }
+    // Nor is a fetch to be had for each of them by naming them in turns.
+    for tenant in idle {
+        assert!(tenant.calls(Endpoint::Jwks) <= 2, "{}", tenant.calls(Endpoint::Jwks));
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), names.len());
+}
+
+#[tokio::test]
+async fn one_more_on_trial_than_there_is_room_for_is_told_when_to_come_again() {
+    const ROOM: usize = 256;
+    let clock = ManualClock::new();
+    let names = many(ROOM + 2, &clock);
+    let (builder, asked) = tenants(&names.iter().collect::<Vec<_>>(), &clock);
+    let door = builder.max_live(1).build().unwrap();
+    let (in_use, rest) = names.split_first().unwrap();
+    let (late, idle) = rest.split_last().unwrap();
+    assert!(judge(&door, &good(in_use)).await.is_ok());
+    for liar in idle {
+        assert_eq!(judge(&door, &liar.forge("x")).await.unwrap_err(), unknown_key());
+    }
+    assert_eq!(door.live(), 1 + ROOM);
+    let Rejection::Unavailable { retry_after, .. } = judge(&door, &good(late)).await.unwrap_err()
+    else {
+        panic!("not the caller's fault");
+    };
+    assert_eq!(retry_after, Duration::from_secs(30));
+    assert_eq!((asked.load(Ordering::SeqCst), calls(late)), (1 + ROOM, 0));
+    // Who is known comes in all the same, and a trial ends well at any time.
+    assert!(judge(&door, &good(in_use)).await.is_ok());
+    assert!(judge(&door, &good(&idle[7])).await.is_ok());
+    assert!(judge(&door, &good(late)).await.is_ok(), "a place was free");
+    assert!(door.get("https://t0.test").is_none(), "one in use, and the last one is");
+    clock.advance(Duration::from_secs(30));
+    assert!(judge(&door, &good(in_use)).await.is_ok());
+}
+
+#[tokio::test]
+async fn j22_tenants_take_tokens_as_large_as_they_are_told() {
+    let clock = ManualClock::new();
+    let a = issuer("a", &clock);
+    let large = jwt(&a, &clock).max_token_bytes(20_000).build().unwrap();
+    let resolver = move |_: String| std::future::ready(Ok::<_, BoxError>(Some(large.clone())));
+    let token = a.mint(TokenSpec::new().claim("padding", "x".repeat(9_000)));
+    let too_large = Rejection::Invalid(InvalidToken::TooLarge);
+    for (bytes, expected) in [(None, Some(too_large.clone())), (Some(20_000), None)] {
+        let builder = Tenants::resolver(resolver.clone());
+        let builder = match bytes {
+            Some(bytes) => builder.max_token_bytes(bytes),
+            None => builder,
+        };
+        let door = builder.clock(clock.clone()).build().unwrap();
+        assert_eq!(door.max_token_bytes(), bytes.unwrap_or(8 * 1024));
+        assert_eq!(judge(&door, &token).await.err(), expected);
+    }
+    // A tenant holds its tokens to its own rules, whatever all of them are allowed.
+    let small = jwt(&a, &clock).build().unwrap();
+    let resolver = move |_: String| std::future::ready(Ok::<_, BoxError>(Some(small.clone())));
+    let door = Tenants::resolver(resolver).max_token_bytes(64 * 1024).build().unwrap();
+    for _ in 0..2 {
+        assert_eq!(judge(&door, &token).await.unwrap_err(), too_large);
+    }
+    for bytes in [0, 1023, 64 * 1024 + 1] {
+        let error = tenants(&[], &clock).0.max_token_bytes(bytes).build().unwrap_err();
+        assert!(error.to_string().starts_with(&format!("max_token_bytes `{bytes}`")), "{error}");
+    }
+}

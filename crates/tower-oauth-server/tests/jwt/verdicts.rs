@@ -1,10 +1,15 @@
 //! What is let in, and what is said of the caller.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
 use serde::Deserialize;
 use serde_json::json;
+use tower::ServiceExt;
+use tower_oauth_endpoint::HttpClient;
 use tower_oauth_jose::{Algorithm as Alg, InvalidToken, KeySet};
 use tower_oauth_server::{Jwks, Jwt, JwtBuilder, Rejection};
 use tower_oauth_test::{Algorithm, Endpoint, Signature, TokenSpec};
@@ -161,6 +166,41 @@ async fn j06_addresses_and_keys_in_a_token_are_not_followed() {
     // At most the one look at the issuer's own set, for an unknown kid.
     assert!(house.fetches() <= 1);
     assert_eq!(house.issuer.calls(Endpoint::Discovery), 0);
+}
+
+/// Every address that anything asks for.
+#[tokio::test]
+async fn j06_no_address_of_a_token_is_ever_asked() {
+    let asked: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+    let house = House::new();
+    let (issuer, log) = (house.issuer.clone(), Arc::clone(&asked));
+    let sink = tower::service_fn(move |request: http::Request<Full<Bytes>>| {
+        log.lock().unwrap().insert(request.uri().to_string());
+        issuer.service().oneshot(request)
+    });
+    let jwt = jwt(&house.issuer, &house.clock).http_client(HttpClient::new(sink)).build().unwrap();
+    judge(&jwt, &house.token()).await.unwrap();
+    let before = asked.lock().unwrap().clone();
+    assert!(!before.is_empty());
+    for address in ["http://169.254.169.254/", "https://issuer.test/mine", "https://evil.test/jwks"]
+    {
+        for spec in [
+            TokenSpec::new().header("jku", address),
+            TokenSpec::new().header("x5u", address),
+            TokenSpec::new().header("jku", address).header("kid", "z"),
+            TokenSpec::new().header("x5u", address).header("kid", address),
+            TokenSpec::new().header("jku", json!([address])),
+            TokenSpec::new().header("jwk", json!({ "kty": "EC", "jku": address })),
+            TokenSpec::new().header("iss", address).claim("jwks_uri", address),
+            TokenSpec::new().issuer(address),
+        ] {
+            for spec in [spec.clone().signature(Signature::Stranger), spec] {
+                let _ = judge(&jwt, &house.issuer.mint(spec)).await;
+                house.pass(31.0);
+            }
+        }
+    }
+    assert_eq!(*asked.lock().unwrap(), before);
 }
 
 #[tokio::test]

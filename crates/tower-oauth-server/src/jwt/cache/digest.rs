@@ -19,7 +19,7 @@ pub(crate) struct Digest([u8; LEN]);
 /// - SHA-256 or HMAC would do, at 1 µs for a token of 1.5 KiB: more than all the rest of a hit.
 /// - This is GMAC (NIST SP 800-38D), the authenticator of AES-GCM over the whole token, at about a
 ///   fifth of that. Under a key that nobody knows, two different tokens of up to 8 KiB have the same digest with a chance
-///   of at most 2^-118 (512 blocks over a field of 2^128); a forger who tries a million tokens a second against a full
+///   of at most 2^-118 (512 blocks over a field of 2^128; 2^-115 for the 64 KiB that can be allowed); a forger who tries a million tokens a second against a full
 ///   cache for a year has one of 2^-60.
 ///
 /// GMAC forbids a nonce to be used twice because *tags that are seen* then give the key away. These

@@ -101,7 +101,7 @@ impl VerifiedTokenCache {
     }
 
     /// A token of more bytes than this is verified each time: 4 KiB if not set. (None of more than
-    /// 8 KiB is let in at all.)
+    /// [`max_token_bytes`](crate::JwtBuilder::max_token_bytes) is let in at all.)
     pub const fn token_bytes(mut self, token_bytes: usize) -> Self {
         self.token_bytes = token_bytes;
         self
