@@ -8,6 +8,7 @@
 
 mod canary;
 mod cases;
+mod client_probe;
 mod command;
 mod crates;
 mod graph;
@@ -33,6 +34,7 @@ cargo xtask lint               fmt, clippy, docs, and each feature of each libra
 cargo xtask crates             the number of crates that we bring, why, and the budgets
 cargo xtask cases              the required cases (J01, K04, ...) that no test is named after
 cargo xtask probe              how the server door behaves in the probes that others were put to, beside them
+cargo xtask probe --client     the same of the client door; in real time, most of a minute and a release build
 cargo xtask --help             this
 ";
 
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         ("crates", []) => done(crates::run()),
         ("cases", []) => done(cases::run()),
         ("probe", []) => done(probe::run()),
+        ("probe", [door]) if door == "--client" => done(client_probe::run()),
         ("--help" | "-h" | "help", _) => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
