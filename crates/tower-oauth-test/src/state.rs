@@ -13,7 +13,7 @@ use crate::fault::{PerEndpoint, Script};
 use crate::key::{SigningKey, base64url, must, random_bytes};
 use crate::keyring::KeyRing;
 use crate::socket::Socket;
-use crate::{Endpoint, ReceivedRequest, Signature, TokenSpec};
+use crate::{ActiveTokens, Endpoint, ReceivedRequest, Signature, TokenSpec};
 
 /// The claims of a token, as the issuer remembers it.
 pub(crate) type Claims = Map<String, Value>;
@@ -49,6 +49,7 @@ pub(crate) struct State {
     pub(crate) keys: KeyRing,
     pub(crate) alive: HashMap<String, Claims>,
     pub(crate) token_life: Duration,
+    pub(crate) active_tokens: ActiveTokens,
     pub(crate) scripts: PerEndpoint<Script>,
     pub(crate) last: PerEndpoint<Option<ReceivedRequest>>,
     pub(crate) dark: bool,
@@ -96,6 +97,7 @@ impl Shared {
                 keys: KeyRing::new(key),
                 alive: HashMap::new(),
                 token_life,
+                active_tokens: ActiveTokens::default(),
                 scripts: PerEndpoint::default(),
                 last: PerEndpoint::default(),
                 dark: false,
