@@ -30,31 +30,40 @@ impl Shared {
         }
         let life = ends(&claims).max(now).abs_diff(now);
         let token = self.issue(&TokenSpec::new(), claims.clone());
-        self.with(|state| match mode {
-            ActiveTokens::Many => (token, life),
-            // It was signed outside of the lock, and another may have been issued meanwhile: that one
-            // it is then, for both.
-            ActiveTokens::Same => {
-                let held = state.alive.remove(&token);
-                state.alive_like(&claims, now).unwrap_or_else(|| {
-                    state.alive.extend(held.map(|held| (token.clone(), held)));
-                    (token, life)
-                })
+        self.with(|state| {
+            match mode {
+                ActiveTokens::Many => return (token, life),
+                // It was signed outside of the lock, and another may have been granted meanwhile: that
+                // one it is then, for both.
+                ActiveTokens::Same => {
+                    if let Some(alive) = state.alive_like(&claims, now) {
+                        state.alive.remove(&token);
+                        return alive;
+                    }
+                }
+                ActiveTokens::Newest => {
+                    let State { alive, handed_out, .. } = state;
+                    alive.retain(|other, held| {
+                        !(handed_out.contains(other) && same_holder(held, &claims))
+                    });
+                }
             }
-            ActiveTokens::Newest => {
-                state.alive.retain(|other, held| *other == token || !same_holder(held, &claims));
-                (token, life)
-            }
+            let State { alive, handed_out, .. } = state;
+            handed_out.retain(|token| alive.contains_key(token));
+            handed_out.insert(token.clone());
+            (token, life)
         })
     }
 }
 
 impl State {
-    /// A live token of the same holder, and the seconds that it has left.
+    /// A live token that this holder was handed, and the seconds that it has left.
     fn alive_like(&self, claims: &Claims, now: i64) -> Option<(String, u64)> {
-        let mut held = self.alive.iter();
-        let (token, held) = held.find(|(_, held)| same_holder(held, claims) && ends(held) > now)?;
-        Some((token.clone(), ends(held).abs_diff(now)))
+        self.handed_out.iter().find_map(|token| {
+            let held = self.alive.get(token)?;
+            (same_holder(held, claims) && ends(held) > now)
+                .then(|| (token.clone(), ends(held).abs_diff(now)))
+        })
     }
 }
 

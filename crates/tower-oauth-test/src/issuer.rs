@@ -176,9 +176,12 @@ impl ScriptedIssuer {
     }
 
     /// How many tokens of one holder live at the same time, from now on. Default:
-    /// [`ActiveTokens::Many`].
+    /// [`ActiveTokens::Many`]. Tokens that there are already live on and are not handed out again.
     pub fn set_active_tokens(&self, mode: ActiveTokens) {
-        self.0.with(|state| state.active_tokens = mode);
+        self.0.with(|state| {
+            state.active_tokens = mode;
+            state.handed_out.clear();
+        });
     }
 
     /// Changes the keys; a new one is of the algorithm of the current one.

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -50,6 +50,8 @@ pub(crate) struct State {
     pub(crate) alive: HashMap<String, Claims>,
     pub(crate) token_life: Duration,
     pub(crate) active_tokens: ActiveTokens,
+    /// Those that were granted since that was set, and may be handed out again.
+    pub(crate) handed_out: HashSet<String>,
     pub(crate) scripts: PerEndpoint<Script>,
     pub(crate) last: PerEndpoint<Option<ReceivedRequest>>,
     pub(crate) dark: bool,
@@ -98,6 +100,7 @@ impl Shared {
                 alive: HashMap::new(),
                 token_life,
                 active_tokens: ActiveTokens::default(),
+                handed_out: HashSet::new(),
                 scripts: PerEndpoint::default(),
                 last: PerEndpoint::default(),
                 dark: false,

@@ -57,6 +57,17 @@ async fn the_same_token_is_handed_out_with_the_rest_of_its_life_until_it_ends() 
     assert_ne!(granted(&issuer, FORM).await.0, second);
 }
 
+#[tokio::test]
+async fn tokens_from_before_are_neither_handed_out_nor_ended() {
+    for mode in [ActiveTokens::Same, ActiveTokens::Newest] {
+        let issuer = issuer();
+        let (before, _) = granted(&issuer, FORM).await;
+        issuer.set_active_tokens(mode);
+        assert_ne!(granted(&issuer, FORM).await.0, before, "{mode:?}");
+        assert!(issuer.is_active(&before), "{mode:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_asks_at_the_same_time_gets_a_token_that_lives() {
     let issuer = issuer();
