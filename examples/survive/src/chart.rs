@@ -13,7 +13,7 @@ const BUCKET_MS: u128 = 100;
 
 // The canvas, and the plot in it.
 const WIDTH: f64 = 1000.0;
-const HEIGHT: f64 = 420.0;
+const HEIGHT: f64 = 430.0;
 const LEFT: f64 = 78.0;
 const RIGHT: f64 = 980.0;
 const TOP: f64 = 136.0;
@@ -48,6 +48,7 @@ pub(crate) fn draw(phases: &[Phase], samples: &[Sample]) -> String {
     let incidents: Vec<_> = phases.iter().filter_map(|phase| phase.incident).collect();
     mark(&mut svg, &scale, &incidents);
     axes(&mut svg, &scale);
+    notes(&mut svg, &incidents, samples);
     let style = format!(r#"fill="{CONTROL}" fill-opacity="0.15" stroke="{CONTROL}""#);
     line(&mut svg, &scale, &control, &style);
     // Last, so that it is on top where it runs along the axis: that is the point of the picture.
@@ -171,10 +172,17 @@ fn mark(svg: &mut String, scale: &Scale, incidents: &[Incident]) {
         );
         text(svg, x + 4.0, y, r#"font-size="12""#, incident.label);
     }
-    if !incidents.is_empty() {
-        let note = "The control group is restarted by its operators after each incident.";
-        let attributes = format!(r#"font-size="11" text-anchor="end" fill="{FAINT}""#);
-        text(svg, RIGHT, BOTTOM + 42.0, &attributes, note);
+}
+
+/// What the picture leaves out.
+fn notes(svg: &mut String, incidents: &[Incident], samples: &[Sample]) {
+    let restarted = "The control group is restarted by its operators after each incident.";
+    let refused = "What is refused while all is refused does not count as failed.";
+    let is_refused = |sample: &Sample| sample.outcome == Outcome::Refused;
+    let notes = [(restarted, !incidents.is_empty()), (refused, samples.iter().any(is_refused))];
+    let attributes = format!(r#"font-size="11" text-anchor="end" fill="{FAINT}""#);
+    for (row, (note, _)) in notes.iter().filter(|(_, applies)| *applies).enumerate() {
+        text(svg, RIGHT, BOTTOM + 42.0 + 14.0 * row as f64, &attributes, note);
     }
 }
 

@@ -72,7 +72,7 @@ fn misused(why: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Plays, tells, and says whether all requests of our group went well.
+/// Plays, tells, and says whether all requests of our group went well and nobody was asked too often.
 async fn run(args: Args) -> Result<bool, BoxError> {
     let load = match &args.foreign {
         // gRPC is not assumed at somebody's service.
@@ -95,10 +95,14 @@ async fn run(args: Args) -> Result<bool, BoxError> {
     for failure in load.told() {
         println!("failed: {failure}");
     }
+    let broken = report::broken(&rows);
+    for promise in &broken {
+        println!("not kept: {promise}");
+    }
     std::fs::write(PICTURE, chart::draw(&phases, &samples))?;
     println!("\nFailures over time: {PICTURE}");
     if let Some(path) = &args.json {
         std::fs::write(path, format!("{:#}\n", report::to_json(&rows)))?;
     }
-    Ok(rows.iter().all(|row| row.failed == 0))
+    Ok(rows.iter().all(|row| row.failed == 0) && broken.is_empty())
 }

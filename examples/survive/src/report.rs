@@ -113,6 +113,22 @@ impl Row {
     }
 }
 
+/// Token requests for each log-out: the one of the device that is left, and of the one that comes.
+const MOST_FOR_A_LOG_OUT: u64 = 2;
+/// Token requests while all is refused for five seconds.
+const MOST_WHILE_REFUSED: u64 = 5;
+
+/// What was promised of how often the issuer is asked, and was not kept.
+pub(crate) fn broken(rows: &[Row]) -> Vec<String> {
+    let promised = |row: &Row| {
+        let log_outs = row.phase.log_outs.map(|count| count * MOST_FOR_A_LOG_OUT);
+        let most = log_outs.or(row.refused.map(|_| MOST_WHILE_REFUSED))?;
+        let asked = row.phase.token_requests.filter(|asked| *asked > most)?;
+        Some(format!("{}: {asked} token requests, and {most} at most was said", row.phase.name))
+    };
+    rows.iter().filter_map(promised).collect()
+}
+
 /// Median and 99th percentile for those of our requests that the incident hit. A flood hits nobody, and
 /// from a resource that refuses everybody one recovers when it is well again.
 fn recovery(phase: &Phase, samples: &[Sample]) -> Option<[Duration; 2]> {
@@ -211,6 +227,47 @@ mod tests {
         assert_eq!((of(&values, 50), of(&values, 99)), (Some(ms(100)), Some(ms(198))));
         assert_eq!((of(&[ms(7)], 50), of(&[ms(7)], 99)), (Some(ms(7)), Some(ms(7))));
         assert_eq!(of(&[], 50), None);
+    }
+
+    #[test]
+    fn an_issuer_that_is_asked_too_often_is_told_of() {
+        let cases = [
+            (None, None, 1_000, false),
+            (Some(20), None, 40, false),
+            (Some(20), None, 41, true),
+            (None, Some(ms(500)), 5, false),
+            (None, Some(ms(500)), 6, true),
+        ];
+        for (log_outs, well_at, asked, told) in cases {
+            let mut phase = Phase::new("phase", ms(0));
+            (phase.log_outs, phase.well_at) = (log_outs, well_at);
+            phase.token_requests = Some(asked);
+            assert_eq!(broken(&rows(&[phase], &[])).len(), usize::from(told), "{asked}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_by_a_resource_that_refuses_all_has_not_failed() {
+        let sample = |start, end, outcome| Sample {
+            group: Group::Ours,
+            start: ms(start),
+            end: ms(end),
+            outcome,
+        };
+        let samples = [
+            sample(110, 120, Outcome::Refused),
+            sample(195, 205, Outcome::Refused),
+            sample(198, 203, Outcome::Good),
+            sample(210, 215, Outcome::Failed),
+        ];
+        let mut phase = Phase::new("reject_all", ms(0));
+        phase.incident = Some(Incident { label: "", at: ms(100), lasted: ms(100) });
+        phase.well_at = Some(ms(200));
+        let json = to_json(&rows(&[phase], &samples));
+        let row = &json["phases"][0];
+        assert_eq!((&row["refused"], &row["failed"]), (&json!(2), &json!(1)));
+        // From when it is well again, and for those whom it did not refuse.
+        assert_eq!((&row["recovery_ms_p50"], &row["recovery_ms_p99"]), (&json!(3.0), &json!(5.0)));
     }
 
     #[test]
