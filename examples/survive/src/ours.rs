@@ -28,25 +28,26 @@ pub(crate) struct OurDevice {
 impl OurDevice {
     /// Sets a device up. It logs in with its first request.
     pub(crate) fn new(login: &Login, target: &Target) -> Result<Self, BuildError> {
-        Self::with_policy(login, target, StandardPolicy)
+        Self::behind(login, target, |door| door)
     }
 
     /// Sets one up for a resource that says 403, without a word on why, where a token is dead.
     pub(crate) fn at_a_gateway(login: &Login, target: &Target) -> Result<Self, BuildError> {
-        Self::with_policy(login, target, StandardPolicy.or(BareForbidden))
+        let policy = StandardPolicy.or(BareForbidden);
+        Self::behind(login, target, |door| door.with_policy(policy))
     }
 
-    fn with_policy(
+    fn behind(
         login: &Login,
         target: &Target,
-        policy: impl RejectionPolicy,
+        configure: impl FnOnce(RetryInvalidTokenLayer) -> RetryInvalidTokenLayer,
     ) -> Result<Self, BuildError> {
         // One cache for everything that uses this token: whoever learns first that it is dead
         // replaces it, once, for all.
         let tokens = tokens(login)?;
         // The layer goes outside of all that belongs to one attempt, right round the connection
         // here: a request with a dead token is sent again by it, and its caller sees one answer.
-        let door = RetryInvalidTokenLayer::new(tokens.clone()).with_policy(policy);
+        let door = configure(RetryInvalidTokenLayer::new(tokens.clone()));
         Ok(Self {
             login: login.clone(),
             tokens,

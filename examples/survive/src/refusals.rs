@@ -84,14 +84,15 @@ impl Stage {
         self.pause(MOMENT).await;
         let before = self.ours.mood.audits();
         for turn in 0..RIGHTLESS {
-            if turn == RIGHTLESS / 2 {
-                self.mark(phases, "restart, told by 403", Duration::ZERO);
-                self.issuer.restart();
-            }
             let answer = device.audit().await?;
             if answer != StatusCode::FORBIDDEN {
                 return Err(format!("a call without the right to it was answered {answer}").into());
             }
+            if turn == RIGHTLESS / 2 {
+                self.mark(phases, "restart, told by 403", Duration::ZERO);
+                self.issuer.restart();
+            }
+            // The others have found out about a restart by then: the next one's token is alive.
             self.pause(BETWEEN_RIGHTLESS).await;
         }
         if let Some(phase) = phases.last_mut() {
