@@ -64,12 +64,12 @@ const PROBES: [Probe; 18] = [
     ),
     probe(
         "restart-spread",
-        "    both with answers spread over 1.5 s",
+        "    both, all three ways, answers spread over 1.5 s",
         ["1", "2", "29", "29", "31", "-", "1,000", "31"],
     ),
     probe(
         "restart-spread-one-token",
-        "    spread, and the server keeps one active token",
+        "    the same, and the server keeps one active token",
         ["failed 0", "348", "949-982", "974", "965", "1,000", "999", "997"],
     ),
     probe(

@@ -4,22 +4,20 @@ use tower_oauth::{BareForbidden, BareUnauthorized, RejectionPolicy, StandardPoli
 
 use crate::idp::Idp;
 use crate::resource::{Refusal, Resource, request};
-use crate::{Door, Rows, Seen, ask, crowd, door, door_with, failed, ms, now, sleep_ms};
+use crate::{Door, Rows, Seen, Verdict, ask, crowd, door, door_with, failed, ms, now, sleep_ms};
 
 const CALLERS: usize = 1_000;
 
 pub(crate) async fn probes() -> Rows {
-    let [first, second] = restarts(Refusal::Challenge, StandardPolicy, 20).await;
-    let bare_401 = restarts(Refusal::Bare, StandardPolicy.or(BareUnauthorized), 20).await;
-    let bare_403 = restarts(Refusal::Forbidden, StandardPolicy.or(BareForbidden), 20).await;
+    let [first, second] = challenged(&Idp::start().await, 20).await;
     vec![
         ("cold", cold().await),
         ("restart", first),
         ("restart-again", second),
-        ("restart-bare-401", both(bare_401)),
-        ("restart-bare-403", both(bare_403)),
-        ("restart-spread", both(restarts(Refusal::Challenge, StandardPolicy, 1_500).await)),
-        ("restart-spread-one-token", one_token().await),
+        ("restart-bare-401", all(bare_401(&Idp::start().await, 20).await)),
+        ("restart-bare-403", all(bare_403(&Idp::start().await, 20).await)),
+        ("restart-spread", each_way(Idp::start).await),
+        ("restart-spread-one-token", each_way(Idp::that_keeps_one_token).await),
         ("late", late().await),
         ("leader-dropped", leader_dropped().await),
         ("short-of-time", short_of_time().await),
@@ -33,16 +31,41 @@ async fn cold() -> Seen {
     Seen::new(format!("{} / {failed}", idp.requests()), (idp.requests(), failed) == (1, 0))
 }
 
+async fn challenged(idp: &Idp, slowest: u64) -> [Seen; 2] {
+    restarts(idp, Refusal::Challenge, StandardPolicy, slowest).await
+}
+
+async fn bare_401(idp: &Idp, slowest: u64) -> [Seen; 2] {
+    restarts(idp, Refusal::Bare, StandardPolicy.or(BareUnauthorized), slowest).await
+}
+
+async fn bare_403(idp: &Idp, slowest: u64) -> [Seen; 2] {
+    restarts(idp, Refusal::Forbidden, StandardPolicy.or(BareForbidden), slowest).await
+}
+
+/// Both restarts for each way to refuse, with answers that are spread over a second and a half.
+async fn each_way<Starting: Future<Output = Idp>>(start: impl Fn() -> Starting) -> Seen {
+    let idps = [start().await, start().await, start().await];
+    let [first, second, third] = &idps;
+    let (first, second, third) =
+        tokio::join!(challenged(first, 1_500), bare_401(second, 1_500), bare_403(third, 1_500));
+    all(first.into_iter().chain(second).chain(third))
+}
+
 /// Two restarts, two seconds apart, each with a thousand requests in flight: for each the token requests
 /// and the callers who failed.
-async fn restarts(refusal: Refusal, policy: impl RejectionPolicy, slowest: u64) -> [Seen; 2] {
-    let idp = Idp::start().await;
-    let resource = Resource::new(&idp).refuse_with(refusal).takes(5, slowest);
+async fn restarts(
+    idp: &Idp,
+    refusal: Refusal,
+    policy: impl RejectionPolicy,
+    slowest: u64,
+) -> [Seen; 2] {
+    let resource = Resource::new(idp).refuse_with(refusal).takes(5, slowest);
     let door = door_with(idp.tokens(), policy, &resource);
     assert!(ask(&door, request(None)).await);
-    let first = restart(&idp, &resource, &door, 1).await;
+    let first = restart(idp, &resource, &door, 1).await;
     sleep_ms(2_000).await;
-    [first, restart(&idp, &resource, &door, 2).await]
+    [first, restart(idp, &resource, &door, 2).await]
 }
 
 async fn restart(idp: &Idp, resource: &Resource, door: &Door, incident: u32) -> Seen {
@@ -56,17 +79,17 @@ async fn restart(idp: &Idp, resource: &Resource, door: &Door, incident: u32) -> 
     Seen::new(format!("{requests} / {failed}"), (requests, failed) == (1, 0))
 }
 
-fn both([first, second]: [Seen; 2]) -> Seen {
-    let kept = [&first, &second].iter().all(|seen| matches!(seen.verdict, crate::Verdict::Kept));
-    Seen::new(format!("{}, then {}", first.figure, second.figure), kept)
-}
-
-async fn one_token() -> Seen {
-    let idp = Idp::that_keeps_one_token().await;
-    let resource = Resource::new(&idp).takes(5, 1_500);
-    let door = door(idp.tokens(), &resource);
-    assert!(ask(&door, request(None)).await);
-    restart(&idp, &resource, &door, 1).await
+/// Several in one: kept if all are. What was seen again and again is told once.
+fn all(seen: impl IntoIterator<Item = Seen>) -> Seen {
+    let (mut figures, mut kept, mut count) = (Vec::new(), true, 0);
+    for Seen { figure, verdict } in seen {
+        kept &= matches!(verdict, Verdict::Kept);
+        count += 1;
+        if !figures.contains(&figure) {
+            figures.push(figure);
+        }
+    }
+    Seen::new(format!("{} ({count} times)", figures.join(", ")), kept)
 }
 
 /// Refusals of the old token that come when the new one is long in use: one, then a hundred in ten
