@@ -8,6 +8,7 @@
 
 mod canary;
 mod cases;
+mod client_probe;
 mod command;
 mod crates;
 mod graph;
@@ -34,6 +35,7 @@ cargo xtask crates             the number of crates that we bring, why, and the 
 cargo xtask cases              the required cases (J01, K04, ...) that no test is named after
 cargo xtask probe              how the server door behaves in the probes that others were put to, beside them
 cargo xtask hostile            what each shape of hostile token costs, built for release; 50 µs are allowed
+cargo xtask probe --client     the same of the client door; in real time, most of a minute and a release build
 cargo xtask --help             this
 ";
 
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
             "--bench",
             "hostile",
         ]))),
+        ("probe", [door]) if door == "--client" => done(client_probe::run()),
         ("--help" | "-h" | "help", _) => {
             print!("{HELP}");
             return ExitCode::SUCCESS;

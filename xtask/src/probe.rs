@@ -173,7 +173,7 @@ fn row(what: &str, ours: &str, others: &[&str]) -> Vec<String> {
     cells.map(str::to_owned).collect()
 }
 
-fn print(rows: &[Vec<String>]) {
+pub(crate) fn print(rows: &[Vec<String>]) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()

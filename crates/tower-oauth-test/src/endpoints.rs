@@ -10,7 +10,7 @@ use crate::answer::response;
 use crate::client_auth::{Form, authenticate};
 use crate::key::base64url;
 use crate::state::Shared;
-use crate::{Endpoint, ReceivedRequest, ScriptedBody, TokenSpec};
+use crate::{Endpoint, ReceivedRequest, ScriptedBody};
 
 /// An OAuth error answer (RFC 6749 §5.2).
 pub(crate) struct Refused(pub(crate) &'static str);
@@ -72,10 +72,11 @@ fn token(shared: &Shared, request: &ReceivedRequest) -> Result<Value, Refused> {
     let asked = form.one("scope")?;
     let scope = shared.config.granted_scope.clone().or(asked);
     let claims = shared.claims(&client, audience, scope.as_deref());
+    let (token, life) = shared.grant(claims);
     let mut answer = json!({
-        "access_token": shared.issue(&TokenSpec::new(), claims),
+        "access_token": token,
         "token_type": "Bearer",
-        "expires_in": shared.token_life().as_secs(),
+        "expires_in": life,
     });
     if let (Some(members), Some(scope)) = (answer.as_object_mut(), scope) {
         members.insert("scope".into(), scope.into());

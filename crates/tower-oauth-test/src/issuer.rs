@@ -12,8 +12,8 @@ use crate::builder::ScriptedIssuerBuilder;
 use crate::key::{SigningKey, must};
 use crate::state::Shared;
 use crate::{
-    Algorithm, Endpoint, Fault, ReceivedRequest, Rotation, ScriptedResource, ScriptedService,
-    Serving, TokenSpec,
+    ActiveTokens, Algorithm, Endpoint, Fault, ReceivedRequest, Rotation, ScriptedResource,
+    ScriptedService, Serving, TokenSpec,
 };
 
 /// An authorization server that does what a test tells it to.
@@ -177,6 +177,15 @@ impl ScriptedIssuer {
     /// Tokens that are issued from now on live so long. In whole seconds.
     pub fn set_token_life(&self, life: Duration) {
         self.0.with(|state| state.token_life = life);
+    }
+
+    /// How many tokens of one holder live at the same time, from now on. Default:
+    /// [`ActiveTokens::Many`]. Tokens that there are already live on and are not handed out again.
+    pub fn set_active_tokens(&self, mode: ActiveTokens) {
+        self.0.with(|state| {
+            state.active_tokens = mode;
+            state.handed_out.clear();
+        });
     }
 
     /// Changes the keys; a new one is of the algorithm of the current one.

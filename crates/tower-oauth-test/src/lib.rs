@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | [`restart()`](ScriptedIssuer::restart) | forgets all tokens; signatures and `exp` stay good |
 //! | [`rotate(..)`](ScriptedIssuer::rotate) | has new keys: beside the old, instead, under the same name |
+//! | [`set_active_tokens(..)`](ScriptedIssuer::set_active_tokens) | keeps one token for each holder: the same for all, or the newest |
 //! | [`fault(endpoint, ..)`](ScriptedIssuer::fault) | is slow, hangs, fails, redirects, talks garbage or without end |
 //! | [`go_dark()`](ScriptedIssuer::go_dark) | refuses connections, until [`light_up()`](ScriptedIssuer::light_up) |
 //! | [`mint(..)`](ScriptedIssuer::mint), [`forge(..)`](ScriptedIssuer::forge) | makes a token, good or bad in any way |
@@ -70,6 +71,7 @@
 //! Where the cryptographic library cannot make a key, a signature or a random number, which takes a
 //! system without randomness or memory. Everything else that can fail is a `Result`.
 
+mod active;
 mod answer;
 mod body;
 mod builder;
@@ -91,6 +93,7 @@ mod token_spec;
 #[cfg(test)]
 mod tests;
 
+pub use active::ActiveTokens;
 pub use body::ScriptedBody;
 pub use builder::ScriptedIssuerBuilder;
 pub use clock::ManualClock;

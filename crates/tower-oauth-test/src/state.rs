@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -14,7 +14,7 @@ use crate::key::{SigningKey, base64url, must, random_bytes};
 use crate::keyring::KeyRing;
 use crate::socket::Socket;
 use crate::status_list::StatusLists;
-use crate::{Endpoint, ReceivedRequest, Signature, TokenSpec};
+use crate::{ActiveTokens, Endpoint, ReceivedRequest, Signature, TokenSpec};
 
 /// The claims of a token, as the issuer remembers it.
 pub(crate) type Claims = Map<String, Value>;
@@ -50,6 +50,9 @@ pub(crate) struct State {
     pub(crate) keys: KeyRing,
     pub(crate) alive: HashMap<String, Claims>,
     pub(crate) token_life: Duration,
+    pub(crate) active_tokens: ActiveTokens,
+    /// Those that were granted since that was set, and may be handed out again.
+    pub(crate) handed_out: HashSet<String>,
     pub(crate) scripts: PerEndpoint<Script>,
     pub(crate) last: PerEndpoint<Option<ReceivedRequest>>,
     pub(crate) status_lists: StatusLists,
@@ -98,6 +101,8 @@ impl Shared {
                 keys: KeyRing::new(key),
                 alive: HashMap::new(),
                 token_life,
+                active_tokens: ActiveTokens::default(),
+                handed_out: HashSet::new(),
                 scripts: PerEndpoint::default(),
                 last: PerEndpoint::default(),
                 status_lists: StatusLists::default(),

@@ -11,14 +11,17 @@ use crate::ours;
 
 pub(crate) const HELP: &str = "\
 A fleet of clients goes through what happens to identity providers: restarts,
-key rotations, forged tokens, an outage. Half of it stands behind tower-oauth.
-The other half, the control group, does what is done everywhere: it keeps its
-token until `expires_in`, and its keys for ever.
+key rotations, forged tokens, an outage; and through what happens beside them:
+log-outs on a second device, a 403 that means two things, a resource that
+refuses everybody. Half of it stands behind tower-oauth. The other half, the
+control group, does what is done everywhere: it keeps its token until
+`expires_in`, and its keys for ever.
 
     cargo demo [--json FILE]
 
-Everything runs in this process, on 127.0.0.1, in less than a minute. It writes
-survive.svg here, and exits with 1 if a request of our group failed.
+Everything runs in this process, on 127.0.0.1, in 65 seconds. It writes
+survive.svg here, and exits with 1 if a request of our group failed or the
+issuer was asked for tokens more often than is promised.
 
     cargo demo --issuer URL --client-id ID --client-secret-env VAR --target URL
 

@@ -6,14 +6,14 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::load::{Group, Sample};
+use crate::load::{Group, Outcome, Sample};
 use crate::report::{Incident, Phase};
 
 const BUCKET_MS: u128 = 100;
 
 // The canvas, and the plot in it.
 const WIDTH: f64 = 1000.0;
-const HEIGHT: f64 = 420.0;
+const HEIGHT: f64 = 430.0;
 const LEFT: f64 = 78.0;
 const RIGHT: f64 = 980.0;
 const TOP: f64 = 136.0;
@@ -48,6 +48,7 @@ pub(crate) fn draw(phases: &[Phase], samples: &[Sample]) -> String {
     let incidents: Vec<_> = phases.iter().filter_map(|phase| phase.incident).collect();
     mark(&mut svg, &scale, &incidents);
     axes(&mut svg, &scale);
+    notes(&mut svg, &incidents, samples);
     let style = format!(r#"fill="{CONTROL}" fill-opacity="0.15" stroke="{CONTROL}""#);
     line(&mut svg, &scale, &control, &style);
     // Last, so that it is on top where it runs along the axis: that is the point of the picture.
@@ -60,7 +61,7 @@ pub(crate) fn draw(phases: &[Phase], samples: &[Sample]) -> String {
 /// The failures of a group, by the tenth of a second in which their callers heard of them.
 fn failures(samples: &[Sample], group: Group, buckets: usize) -> Vec<u32> {
     let mut counts = vec![0; buckets];
-    for sample in samples.iter().filter(|sample| sample.group == group && !sample.ok) {
+    for sample in samples.iter().filter(|sample| has_failed(sample, group)) {
         let bucket = usize::try_from(sample.end.as_millis() / BUCKET_MS).unwrap_or(usize::MAX);
         // Answers that come after the end are drawn at the end.
         if let Some(count) = counts.get_mut(bucket.min(buckets.saturating_sub(1))) {
@@ -68,6 +69,10 @@ fn failures(samples: &[Sample], group: Group, buckets: usize) -> Vec<u32> {
         }
     }
     counts
+}
+
+fn has_failed(sample: &Sample, group: Group) -> bool {
+    sample.group == group && sample.outcome == Outcome::Failed
 }
 
 /// Where a moment and a number are in the plot.
@@ -101,7 +106,7 @@ fn heading(svg: &mut String, samples: &[Sample]) {
     for (colour, group, name) in legend {
         let of = |sample: &&Sample| sample.group == group;
         let sent = thousands(samples.iter().filter(of).count());
-        let failed = thousands(samples.iter().filter(of).filter(|sample| !sample.ok).count());
+        let failed = thousands(samples.iter().filter(|sample| has_failed(sample, group)).count());
         let label = format!("{name}: {failed} of {sent} failed");
         let _ = writeln!(
             svg,
@@ -167,10 +172,17 @@ fn mark(svg: &mut String, scale: &Scale, incidents: &[Incident]) {
         );
         text(svg, x + 4.0, y, r#"font-size="12""#, incident.label);
     }
-    if !incidents.is_empty() {
-        let note = "The control group is restarted by its operators after each incident.";
-        let attributes = format!(r#"font-size="11" text-anchor="end" fill="{FAINT}""#);
-        text(svg, RIGHT, BOTTOM + 42.0, &attributes, note);
+}
+
+/// What the picture leaves out.
+fn notes(svg: &mut String, incidents: &[Incident], samples: &[Sample]) {
+    let restarted = "The control group is restarted by its operators after each incident.";
+    let refused = "What is refused while all is refused does not count as failed.";
+    let is_refused = |sample: &Sample| sample.outcome == Outcome::Refused;
+    let notes = [(restarted, !incidents.is_empty()), (refused, samples.iter().any(is_refused))];
+    let attributes = format!(r#"font-size="11" text-anchor="end" fill="{FAINT}""#);
+    for (row, (note, _)) in notes.iter().filter(|(_, applies)| *applies).enumerate() {
+        text(svg, RIGHT, BOTTOM + 42.0 + 14.0 * row as f64, &attributes, note);
     }
 }
 
@@ -208,14 +220,15 @@ mod tests {
 
     #[test]
     fn failures_fall_into_the_tenth_in_which_they_were_heard_of() {
-        let sample = |end, ok| Sample {
+        use Outcome::{Failed, Good, Refused};
+        let sample = |end, outcome| Sample {
             group: Group::Ours,
             start: Duration::ZERO,
             end: Duration::from_millis(end),
-            ok,
+            outcome,
         };
-        let samples =
-            [sample(99, false), sample(100, false), sample(150, true), sample(900, false)];
+        let samples = [(99, Failed), (100, Failed), (150, Good), (180, Refused), (900, Failed)]
+            .map(|(end, outcome)| sample(end, outcome));
         assert_eq!(failures(&samples, Group::Ours, 3), [1, 1, 1]);
         assert_eq!(failures(&samples, Group::Control, 3), [0, 0, 0]);
     }

@@ -71,9 +71,6 @@ impl Idp {
     }
 
     fn token_request(&self, endpoint: &str) -> Result<Request<Full<Bytes>>, BoxError> {
-        let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-        let (id, secret) = (&self.login.client_id, self.login.secret.expose());
-        let basic = STANDARD.encode(format!("{}:{}", encode(id), encode(secret)));
         let mut form = Serializer::new(String::from("grant_type=client_credentials"));
         if !self.login.scopes.is_empty() {
             form.append_pair("scope", &self.login.scopes.join(" "));
@@ -81,10 +78,26 @@ impl Idp {
         if let Some(resource) = &self.login.resource {
             form.append_pair("resource", resource);
         }
+        self.post(endpoint, form.finish())
+    }
+
+    fn post(&self, endpoint: &str, form: String) -> Result<Request<Full<Bytes>>, BoxError> {
+        let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+        let (id, secret) = (&self.login.client_id, self.login.secret.expose());
+        let basic = STANDARD.encode(format!("{}:{}", encode(id), encode(secret)));
         Ok(Request::post(endpoint)
             .header(AUTHORIZATION, format!("Basic {basic}"))
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(form.finish().into())?)
+            .body(form.into())?)
+    }
+
+    /// Ends a token (RFC 7009).
+    pub(crate) async fn revoke(&self, bearer: &HeaderValue) -> Result<(), BoxError> {
+        let token = bearer.to_str()?.strip_prefix("Bearer ").ok_or("no bearer token")?;
+        let endpoint = self.find("revocation_endpoint").await?;
+        let form = Serializer::new(String::new()).append_pair("token", token).finish();
+        let request = self.post(&endpoint, form)?;
+        wire::whole(self.http.clone().oneshot(request).await?).await.map(drop)
     }
 
     async fn keys(&self) -> Result<KeySet, BoxError> {
@@ -155,6 +168,15 @@ impl Device for ControlDevice {
                 }
             }
             Ok(())
+        })
+    }
+
+    fn log_out(&self) -> BoxFuture<Result<(), BoxError>> {
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move {
+            let cached = inner.cached.lock().await.take();
+            let (bearer, _) = cached.ok_or("it has not logged in")?;
+            inner.idp.revoke(&bearer).await
         })
     }
 }

@@ -9,7 +9,8 @@ use crate::args::Foreign;
 use crate::control::{ControlDevice, Idp};
 use crate::load::{Device, Group, Load, Protocol, Target};
 use crate::ours::OurDevice;
-use crate::report::{Phase, Progress};
+use crate::progress::Progress;
+use crate::report::Phase;
 use crate::wire;
 
 /// Sends the load, and has one phase to tell about.

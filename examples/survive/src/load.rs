@@ -1,6 +1,6 @@
 //! The load: requests at a fixed rate, whatever becomes of those before them, and a record of each.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,9 @@ pub(crate) trait Device: Send + Sync + 'static {
     ///
     /// `hold` names the incident that the network keeps the request for (see `resource::Gate`).
     fn send(&self, over: Protocol, hold: Option<u32>) -> BoxFuture<Result<(), BoxError>>;
+
+    /// Ends the token that it has (RFC 7009). It is of no use after that.
+    fn log_out(&self) -> BoxFuture<Result<(), BoxError>>;
 }
 
 /// What a device of either group talks to.
@@ -55,14 +58,23 @@ pub(crate) struct Sample {
     pub(crate) group: Group,
     pub(crate) start: Duration,
     pub(crate) end: Duration,
-    pub(crate) ok: bool,
+    pub(crate) outcome: Outcome,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Good,
+    Failed,
+    /// While the resource refused everybody, good tokens too: nobody can help that.
+    Refused,
 }
 
 /// The clients of both groups, and what they saw.
 pub(crate) struct Load {
     clock: SystemClock,
     began: Instant,
-    rate: u32,
+    rate: AtomicU32,
     protocols: &'static [Protocol],
     fleets: Mutex<Fleets>,
     log: Mutex<Log>,
@@ -80,6 +92,14 @@ struct Log {
     samples: Vec<Sample>,
     tally: Tally,
     told: Vec<String>,
+    refusing: Option<Refusing>,
+}
+
+/// When the resource refused everybody; until now, if it has no end.
+#[derive(Clone, Copy)]
+struct Refusing {
+    from: Duration,
+    to: Option<Duration>,
 }
 
 /// Both groups in numbers, so far.
@@ -97,7 +117,7 @@ impl Load {
         Arc::new(Self {
             clock: SystemClock,
             began: SystemClock.now(),
-            rate,
+            rate: AtomicU32::new(rate),
             protocols,
             fleets: Mutex::default(),
             log: Mutex::default(),
@@ -123,6 +143,19 @@ impl Load {
         }
     }
 
+    /// From now on sends so many requests a second for each group.
+    pub(crate) fn set_rate(&self, rate: u32) {
+        self.rate.store(rate, Ordering::Relaxed);
+    }
+
+    /// From now on the resource refuses everybody; or does so no longer.
+    pub(crate) fn set_refusing(&self, refusing: bool) {
+        let now = self.now();
+        let mut log = lock(&self.log);
+        let from = log.refusing.map_or(now, |refusing| refusing.from);
+        log.refusing = Some(Refusing { from, to: (!refusing).then_some(now) });
+    }
+
     /// The device that joined a group last.
     pub(crate) fn newest(&self, group: Group) -> Option<Arc<dyn Device>> {
         let fleets = lock(&self.fleets);
@@ -137,12 +170,14 @@ impl Load {
     /// An open loop: a request that waits does not keep the next one from being sent, as a queue
     /// of people does not wait in the street because the till is slow.
     pub(crate) async fn run(self: Arc<Self>) {
-        let start = self.now();
         let mut ticks = tokio::time::interval(TICK);
-        let mut sent = 0_usize;
+        let (mut last, mut due, mut sent) = (self.now(), 0.0, 0_usize);
         loop {
             ticks.tick().await;
-            let due = (self.now() - start).as_secs_f64() * f64::from(self.rate);
+            let now = self.now();
+            let rate = f64::from(self.rate.load(Ordering::Relaxed));
+            due += (now - last).as_secs_f64() * rate;
+            last = now;
             while (sent as f64) < due {
                 for group in [Group::Ours, Group::Control] {
                     self.send_nth(sent, group, None);
@@ -186,8 +221,13 @@ impl Load {
     fn record(&self, group: Group, over: Protocol, start: Duration, answer: Result<(), BoxError>) {
         let end = self.now();
         let mut log = lock(&self.log);
-        log.samples.push(Sample { group, start, end, ok: answer.is_ok() });
-        let failed = u64::from(answer.is_err());
+        let outcome = match (&answer, log.refusing) {
+            (Ok(()), _) => Outcome::Good,
+            (Err(_), Some(refusing)) if refusing.excuses(start, end) => Outcome::Refused,
+            (Err(_), _) => Outcome::Failed,
+        };
+        log.samples.push(Sample { group, start, end, outcome });
+        let failed = u64::from(outcome == Outcome::Failed);
         match group {
             Group::Ours => {
                 log.tally.ours += 1;
@@ -200,6 +240,7 @@ impl Load {
         }
         if let Err(error) = answer
             && group == Group::Ours
+            && outcome == Outcome::Failed
             && log.told.len() < TOLD
         {
             let at = start.as_secs_f64();
@@ -226,6 +267,13 @@ impl Load {
     /// The first failures of our group, in words. There should be none.
     pub(crate) fn told(&self) -> Vec<String> {
         lock(&self.log).told.clone()
+    }
+}
+
+impl Refusing {
+    /// Whether a request was under way meanwhile.
+    fn excuses(self, start: Duration, end: Duration) -> bool {
+        end >= self.from && self.to.is_none_or(|to| start < to)
     }
 }
 

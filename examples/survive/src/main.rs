@@ -6,8 +6,9 @@
 //! | `resource.rs` | a server behind the server door: what you would write |
 //! | `control.rs` | what is done everywhere, for comparison |
 //! | `phases.rs` | what happens to the issuer, and `stage.rs` who takes part |
+//! | `refusals.rs` | what happens between devices and the resource, and `mood.rs` how it is disposed |
 //! | `load.rs`, `flood.rs`, `wire.rs` | who sends what |
-//! | `report.rs`, `chart.rs` | what came out |
+//! | `report.rs`, `chart.rs`, `progress.rs` | what came out |
 //! | `foreign.rs` | the same load at an issuer and a service of yours |
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a demo talks to a person")]
@@ -18,8 +19,11 @@ mod control;
 mod flood;
 mod foreign;
 mod load;
+mod mood;
 mod ours;
 mod phases;
+mod progress;
+mod refusals;
 mod report;
 mod resource;
 mod stage;
@@ -32,7 +36,7 @@ use tower_oauth::BoxError;
 
 use crate::args::Args;
 use crate::load::{Load, Protocol};
-use crate::report::Progress;
+use crate::progress::Progress;
 use crate::stage::Stage;
 
 const PICTURE: &str = "survive.svg";
@@ -68,7 +72,7 @@ fn misused(why: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Plays, tells, and says whether all requests of our group went well.
+/// Plays, tells, and says whether all requests of our group went well and nobody was asked too often.
 async fn run(args: Args) -> Result<bool, BoxError> {
     let load = match &args.foreign {
         // gRPC is not assumed at somebody's service.
@@ -91,10 +95,14 @@ async fn run(args: Args) -> Result<bool, BoxError> {
     for failure in load.told() {
         println!("failed: {failure}");
     }
+    let broken = report::broken(&rows);
+    for promise in &broken {
+        println!("not kept: {promise}");
+    }
     std::fs::write(PICTURE, chart::draw(&phases, &samples))?;
     println!("\nFailures over time: {PICTURE}");
     if let Some(path) = &args.json {
         std::fs::write(path, format!("{:#}\n", report::to_json(&rows)))?;
     }
-    Ok(rows.iter().all(|row| row.failed == 0))
+    Ok(rows.iter().all(|row| row.failed == 0) && broken.is_empty())
 }

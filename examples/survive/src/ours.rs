@@ -1,20 +1,25 @@
 //! Our group: clients behind the client door. This file is all that it takes.
 
-use http::Uri;
+use http::uri::PathAndQuery;
+use http::{StatusCode, Uri};
 use inventory_proto::inventory_client::InventoryClient;
 use tonic::transport::Channel;
 use tower::{Layer, ServiceExt};
 use tower_oauth::{
-    BoxError, BoxFuture, BuildError, HttpClient, RetryInvalidToken, RetryInvalidTokenLayer,
-    TokenCache,
+    BareForbidden, BoxError, BoxFuture, BuildError, HttpClient, RejectionPolicy, RetryInvalidToken,
+    RetryInvalidTokenLayer, StandardPolicy, TokenCache, TokenSource,
 };
 
 use crate::args::Login;
+use crate::control::Idp;
 use crate::load::{Device, Protocol, Target};
+use crate::mood::AUDIT;
 use crate::wire;
 
 /// A device: one token, used over HTTP and over gRPC.
 pub(crate) struct OurDevice {
+    login: Login,
+    tokens: TokenCache,
     uri: Uri,
     http: RetryInvalidToken<HttpClient>,
     inventory: Option<InventoryClient<RetryInvalidToken<Channel>>>,
@@ -23,17 +28,41 @@ pub(crate) struct OurDevice {
 impl OurDevice {
     /// Sets a device up. It logs in with its first request.
     pub(crate) fn new(login: &Login, target: &Target) -> Result<Self, BuildError> {
+        Self::behind(login, target, |door| door)
+    }
+
+    /// Sets one up for a resource that says 403, without a word on why, where a token is dead.
+    pub(crate) fn at_a_gateway(login: &Login, target: &Target) -> Result<Self, BuildError> {
+        let policy = StandardPolicy.or(BareForbidden);
+        Self::behind(login, target, |door| door.with_policy(policy))
+    }
+
+    fn behind(
+        login: &Login,
+        target: &Target,
+        configure: impl FnOnce(RetryInvalidTokenLayer) -> RetryInvalidTokenLayer,
+    ) -> Result<Self, BuildError> {
         // One cache for everything that uses this token: whoever learns first that it is dead
         // replaces it, once, for all.
         let tokens = tokens(login)?;
         // The layer goes outside of all that belongs to one attempt, right round the connection
         // here: a request with a dead token is sent again by it, and its caller sees one answer.
-        let door = RetryInvalidTokenLayer::new(tokens);
+        let door = configure(RetryInvalidTokenLayer::new(tokens.clone()));
         Ok(Self {
+            login: login.clone(),
+            tokens,
             uri: target.uri.clone(),
             http: door.layer(target.http.clone()),
             inventory: target.grpc.clone().map(|grpc| InventoryClient::new(door.layer(grpc))),
         })
+    }
+
+    /// Asks for what its token gives no right to; the status of the answer.
+    pub(crate) async fn audit(&self) -> Result<StatusCode, BoxError> {
+        let mut uri = self.uri.clone().into_parts();
+        uri.path_and_query = Some(PathAndQuery::from_static(AUDIT));
+        let request = wire::get(&Uri::from_parts(uri)?, None)?;
+        Ok(self.http.clone().oneshot(request).await?.status())
     }
 }
 
@@ -69,5 +98,12 @@ impl Device for OurDevice {
                 })
             }
         }
+    }
+    fn log_out(&self) -> BoxFuture<Result<(), BoxError>> {
+        let (login, token) = (self.login.clone(), self.tokens.peek());
+        Box::pin(async move {
+            let token = token.ok_or("it has not logged in")?;
+            Idp::new(login)?.revoke(token.header()).await
+        })
     }
 }

@@ -18,6 +18,7 @@ const SLOW: Duration = Duration::from_secs(5);
 /// The life of tokens before the issuer goes dark. They are refreshed ahead at 70 % to 80 % of it,
 /// which is over at 12.8 s; a cache that does not refresh ahead is left with a dead one at 16 s.
 const SHORT_LIFE: Duration = Duration::from_secs(16);
+const LONG_LIFE: Duration = Duration::from_secs(3_600);
 const DARK_AT: Duration = Duration::from_millis(13_200);
 const DARK_FOR: Duration = Duration::from_secs(10);
 
@@ -66,6 +67,11 @@ impl Stage {
         phases.push(self.begin("idp_dark").await?);
         self.darkness(&mut phases, issued + DARK_AT).await?;
         self.end(&mut phases);
+
+        self.issuer.set_token_life(LONG_LIFE);
+        self.two_devices(&mut phases).await?;
+        self.forbidden(&mut phases).await?;
+        self.reject_all(&mut phases).await?;
 
         sending.abort();
         self.load.drain().await;

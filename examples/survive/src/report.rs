@@ -1,13 +1,11 @@
-//! What came out: a line while it runs, a table at the end, and the figures as JSON.
+//! What came out: a table, and the figures as JSON.
 
-use std::io::{IsTerminal, Write};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::flood::Outcome;
-use crate::load::{Group, Load, Sample};
+use crate::flood;
+use crate::load::{Group, Outcome, Sample};
 
 /// A request that begins this soon after an incident still counts as hit by it.
 const AFTERMATH: Duration = Duration::from_millis(250);
@@ -22,7 +20,20 @@ pub(crate) struct Phase {
     /// What the issuer was asked by our group; `None` where nobody counts.
     pub(crate) token_requests: Option<u64>,
     pub(crate) jwks_fetches: Option<u64>,
-    pub(crate) flood: Option<Outcome>,
+    pub(crate) flood: Option<flood::Outcome>,
+    /// How often a device of our group logged out.
+    pub(crate) log_outs: Option<u64>,
+    pub(crate) rightless: Option<Rightless>,
+    /// When the resource was well again, where it was the one that was not.
+    pub(crate) well_at: Option<Duration>,
+}
+
+/// Calls that are forbidden although their token is fine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rightless {
+    pub(crate) calls: u64,
+    /// Those that the resource got twice, for nothing.
+    pub(crate) replayed: u64,
 }
 
 /// What happened in a phase, and when.
@@ -44,6 +55,9 @@ impl Phase {
             token_requests: None,
             jwks_fetches: None,
             flood: None,
+            log_outs: None,
+            rightless: None,
+            well_at: None,
         }
     }
 }
@@ -55,6 +69,8 @@ pub(crate) struct Row {
     requests: u64,
     pub(crate) failed: u64,
     control_failed: u64,
+    /// Of ours, by a resource that refused everybody; `None` where it did not.
+    refused: Option<u64>,
     /// From the incident, or the start of a request after it, to its answer: median and 99 %.
     recovery: Option<[Duration; 2]>,
 }
@@ -68,28 +84,64 @@ pub(crate) fn rows(phases: &[Phase], samples: &[Sample]) -> Vec<Row> {
                 sample.group == group && sample.start >= phase.began && sample.start < end
             })
         };
-        let failed = |group| sent(group).filter(|sample| !sample.ok).count() as u64;
+        let ended =
+            |group, outcome| sent(group).filter(|sample| sample.outcome == outcome).count() as u64;
         Row {
             phase: phase.clone(),
             requests: sent(Group::Ours).count() as u64,
-            failed: failed(Group::Ours),
-            control_failed: failed(Group::Control),
+            failed: ended(Group::Ours, Outcome::Failed),
+            control_failed: ended(Group::Control, Outcome::Failed),
+            refused: phase.well_at.map(|_| ended(Group::Ours, Outcome::Refused)),
             recovery: recovery(phase, samples),
         }
     };
     phases.iter().zip(ends).map(row).collect()
 }
 
-/// Median and 99th percentile for those of our requests that the incident hit. A flood hits nobody.
+impl Row {
+    /// What only this phase has.
+    fn remark(&self) -> String {
+        let flood = self.phase.flood;
+        let flood =
+            flood.map(|flood| format!("{} forged, {} let in", flood.forged, flood.accepted));
+        let log_outs = self.phase.log_outs.map(|count| format!("{count} log-outs"));
+        let rightless = self.phase.rightless.map(|Rightless { calls, replayed }| {
+            format!("{calls} without the right, {replayed} of them twice")
+        });
+        let refused = self.refused.map(|count| format!("{count} refused"));
+        [flood, log_outs, rightless, refused].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// Token requests for each log-out: the one of the device that is left, and of the one that comes.
+const MOST_FOR_A_LOG_OUT: u64 = 2;
+/// Token requests while all is refused for five seconds.
+const MOST_WHILE_REFUSED: u64 = 5;
+
+/// What was promised of how often the issuer is asked, and was not kept.
+pub(crate) fn broken(rows: &[Row]) -> Vec<String> {
+    let promised = |row: &Row| {
+        let log_outs = row.phase.log_outs.map(|count| count * MOST_FOR_A_LOG_OUT);
+        let most = log_outs.or(row.refused.map(|_| MOST_WHILE_REFUSED))?;
+        let asked = row.phase.token_requests.filter(|asked| *asked > most)?;
+        Some(format!("{}: {asked} token requests, and {most} at most was said", row.phase.name))
+    };
+    rows.iter().filter_map(promised).collect()
+}
+
+/// Median and 99th percentile for those of our requests that the incident hit. A flood hits nobody, and
+/// from a resource that refuses everybody one recovers when it is well again.
 fn recovery(phase: &Phase, samples: &[Sample]) -> Option<[Duration; 2]> {
     let incident = phase.incident.filter(|_| phase.flood.is_none())?;
+    let at = phase.well_at.unwrap_or(incident.at);
     let hit = samples.iter().filter(|sample| {
         sample.group == Group::Ours
-            && sample.end >= incident.at
-            && sample.start <= incident.at + AFTERMATH
+            && sample.outcome != Outcome::Refused
+            && sample.end >= at
+            && sample.start <= at + AFTERMATH
     });
     let mut waits: Vec<_> =
-        hit.map(|sample| sample.end.saturating_sub(sample.start.max(incident.at))).collect();
+        hit.map(|sample| sample.end.saturating_sub(sample.start.max(at))).collect();
     waits.sort_unstable();
     Some([percentile(&waits, 50)?, percentile(&waits, 99)?])
 }
@@ -114,6 +166,10 @@ pub(crate) fn to_json(rows: &[Row]) -> Value {
             "recovery_ms_p99": row.recovery.map(|[_, high]| ms(high)),
             "forged": row.phase.flood.map(|flood| flood.forged),
             "forged_accepted": row.phase.flood.map(|flood| flood.accepted),
+            "log_outs": row.phase.log_outs,
+            "rightless": row.phase.rightless.map(|rightless| rightless.calls),
+            "rightless_replayed": row.phase.rightless.map(|rightless| rightless.replayed),
+            "refused": row.refused,
         })
     });
     json!({ "phases": phases.collect::<Vec<_>>() })
@@ -122,11 +178,8 @@ pub(crate) fn to_json(rows: &[Row]) -> Value {
 /// The figures for people.
 pub(crate) fn to_table(rows: &[Row]) -> String {
     let head = [
-        ["", "our", "our", "control", "token", "JWKS", "recovery", "", "forged", "forged"],
-        [
-            "phase", "requests", "failed", "failed", "calls", "calls", "p50 ms", "p99 ms",
-            "tokens", "let in",
-        ],
+        ["", "our", "our", "control", "token", "JWKS", "recovery", "", ""],
+        ["phase", "requests", "failed", "failed", "calls", "calls", "p50 ms", "p99 ms", ""],
     ];
     let count = |count: Option<u64>| count.map_or_else(|| "-".into(), |count| count.to_string());
     let wait = |wait: Option<Duration>| {
@@ -142,63 +195,21 @@ pub(crate) fn to_table(rows: &[Row]) -> String {
             count(row.phase.jwks_fetches),
             wait(row.recovery.map(|[median, _]| median)),
             wait(row.recovery.map(|[_, high]| high)),
-            count(row.phase.flood.map(|flood| flood.forged)),
-            count(row.phase.flood.map(|flood| flood.accepted)),
+            row.remark(),
         ]
     });
-    let widths = [9, 7, 8, 6, 6, 9, 7, 7, 7];
+    let widths = [9, 7, 8, 6, 6, 9, 7];
     let mut table = String::new();
     for line in head.map(|line| line.map(str::to_owned)).into_iter().chain(lines) {
-        let [name, figures @ ..] = line;
+        let [name, figures @ .., remark] = line;
         table += &format!("{name:<17}");
         for (figure, width) in figures.into_iter().zip(widths) {
             table += &format!("{figure:>width$}");
         }
+        table += format!("  {remark}").trim_end();
         table.push('\n');
     }
     table
-}
-
-/// The line that tells how it goes, while it goes.
-#[derive(Clone)]
-pub(crate) struct Progress {
-    load: Arc<Load>,
-    phase: Arc<Mutex<&'static str>>,
-}
-
-impl Progress {
-    pub(crate) fn new(load: Arc<Load>) -> Self {
-        Self { load, phase: Arc::new(Mutex::new("start")) }
-    }
-
-    pub(crate) fn phase(&self, name: &'static str) {
-        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = name;
-    }
-
-    /// Tells, until this future is dropped: one line that changes, or in a log a line a second.
-    pub(crate) async fn tell(self) {
-        let live = std::io::stdout().is_terminal();
-        let pause = if live { 100 } else { 1_000 };
-        let mut ticks = tokio::time::interval(Duration::from_millis(pause));
-        loop {
-            ticks.tick().await;
-            let (begin, end) = if live { ("\r", "\x1b[K") } else { ("", "\n") };
-            print!("{begin}{}{end}", self.line());
-            // Nobody may be listening any more; the run goes on.
-            let _ = std::io::stdout().flush();
-        }
-    }
-
-    fn line(&self) -> String {
-        let (at, tally) = (self.load.now().as_secs_f64(), self.load.tally());
-        let phase = *self.phase.lock().unwrap_or_else(PoisonError::into_inner);
-        let (ours, control) =
-            (tally.ours - tally.ours_failed, tally.control - tally.control_failed);
-        format!(
-            "{at:4.1}s {phase:<17} ours {ours:>5} ok {:>4} failed  control {control:>5} ok {:>4} failed",
-            tally.ours_failed, tally.control_failed
-        )
-    }
 }
 
 #[cfg(test)]
@@ -219,8 +230,52 @@ mod tests {
     }
 
     #[test]
+    fn an_issuer_that_is_asked_too_often_is_told_of() {
+        let cases = [
+            (None, None, 1_000, false),
+            (Some(20), None, 40, false),
+            (Some(20), None, 41, true),
+            (None, Some(ms(500)), 5, false),
+            (None, Some(ms(500)), 6, true),
+        ];
+        for (log_outs, well_at, asked, told) in cases {
+            let mut phase = Phase::new("phase", ms(0));
+            (phase.log_outs, phase.well_at) = (log_outs, well_at);
+            phase.token_requests = Some(asked);
+            assert_eq!(broken(&rows(&[phase], &[])).len(), usize::from(told), "{asked}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_by_a_resource_that_refuses_all_has_not_failed() {
+        let sample = |start, end, outcome| Sample {
+            group: Group::Ours,
+            start: ms(start),
+            end: ms(end),
+            outcome,
+        };
+        let samples = [
+            sample(110, 120, Outcome::Refused),
+            sample(195, 205, Outcome::Refused),
+            sample(198, 203, Outcome::Good),
+            sample(210, 215, Outcome::Failed),
+        ];
+        let mut phase = Phase::new("reject_all", ms(0));
+        phase.incident = Some(Incident { label: "", at: ms(100), lasted: ms(100) });
+        phase.well_at = Some(ms(200));
+        let json = to_json(&rows(&[phase], &samples));
+        let row = &json["phases"][0];
+        assert_eq!((&row["refused"], &row["failed"]), (&json!(2), &json!(1)));
+        // From when it is well again, and for those whom it did not refuse.
+        assert_eq!((&row["recovery_ms_p50"], &row["recovery_ms_p99"]), (&json!(3.0), &json!(5.0)));
+    }
+
+    #[test]
     fn requests_count_where_they_were_sent_and_recover_from_the_incident_on() {
-        let sample = |group, start, end, ok| Sample { group, start: ms(start), end: ms(end), ok };
+        let sample = |group, start, end, ok| {
+            let outcome = if ok { Outcome::Good } else { Outcome::Failed };
+            Sample { group, start: ms(start), end: ms(end), outcome }
+        };
         let samples = [
             sample(Group::Ours, 10, 20, true),
             // Held by the network: it waits from the incident on, not from when it was sent.
@@ -243,6 +298,6 @@ mod tests {
         assert_eq!((&hit["recovery_ms_p50"], &hit["recovery_ms_p99"]), (&json!(3.0), &json!(5.0)));
         assert_eq!((&hit["control_failed"], &after["control_failed"]), (&json!(1), &json!(0)));
         assert_eq!(steady["token_requests"], Value::Null);
-        assert_eq!(hit.as_object().unwrap().len(), 10);
+        assert_eq!(hit.as_object().unwrap().len(), 14);
     }
 }

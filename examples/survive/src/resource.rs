@@ -25,10 +25,13 @@ use tower_oauth::prelude::*;
 use tower_oauth::{Authenticate, BoxError, Caller, Presented, Rejection, Verdict};
 use tower_oauth_test::ScriptedIssuer;
 
+use crate::mood::{AUDIT, Mood, gateway};
 use crate::wire::HOLD;
 
 /// The scope that both of its doors ask for.
 pub(crate) const SCOPE: &str = "inventory.read";
+/// Nobody has it.
+const AUDIT_SCOPE: &str = "inventory.audit";
 /// Enough for all requests that are held at the same time; hyper's default is 200 a connection.
 const MAX_STREAMS: u32 = 4_000;
 
@@ -37,14 +40,18 @@ pub(crate) struct Resource {
     /// `http://127.0.0.1:PORT`
     pub(crate) uri: String,
     pub(crate) gate: Gate,
+    pub(crate) mood: Mood,
     accepting: JoinHandle<()>,
 }
 
 impl Resource {
-    pub(crate) async fn start(authenticator: impl Authenticate) -> Result<Self, BoxError> {
+    pub(crate) async fn start(
+        authenticator: impl Authenticate,
+        mood: Mood,
+    ) -> Result<Self, BoxError> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let (uri, gate) = (format!("http://{}", listener.local_addr()?), Gate::default());
-        let app = app(authenticator, gate.clone());
+        let app = app(authenticator, gate.clone(), mood.clone());
         let accepting = tokio::spawn(async move {
             loop {
                 // One connection that could not be accepted is no reason to stop.
@@ -58,7 +65,7 @@ impl Resource {
                 });
             }
         });
-        Ok(Self { uri, gate, accepting })
+        Ok(Self { uri, gate, mood, accepting })
     }
 }
 
@@ -69,14 +76,17 @@ impl Drop for Resource {
 }
 
 /// An axum router: one route for HTTP, and the routes of a tonic service beside it.
-fn app(authenticator: impl Authenticate, gate: Gate) -> Router {
+fn app(authenticator: impl Authenticate, gate: Gate, mood: Mood) -> Router {
+    let audit = get(async || "nothing is missing");
     Router::new()
+        .route(AUDIT, audit.route_layer(RequireScopeLayer::all([AUDIT_SCOPE])))
         .route("/stock/{sku}", get(stock))
         .route_service("/inventory.Inventory/{*method}", InventoryServer::new(Shelves))
         // In axum the layer that is added last is the outermost. Read from below: the network, then
         // the door that asks who it is, then the one that asks what they may do.
         .route_layer(RequireScopeLayer::all([SCOPE]))
         .layer(RequireTokenLayer::new(authenticator))
+        .layer(from_fn_with_state(mood, gateway))
         .layer(from_fn_with_state(gate, slow_network))
 }
 
@@ -130,6 +140,7 @@ impl Inventory for Shelves {
 pub(crate) struct SessionCheck<A> {
     pub(crate) inner: A,
     pub(crate) issuer: ScriptedIssuer,
+    pub(crate) mood: Mood,
 }
 
 impl<A: Authenticate> Authenticate for SessionCheck<A> {
@@ -137,8 +148,9 @@ impl<A: Authenticate> Authenticate for SessionCheck<A> {
 
     fn authenticate(&self, presented: Presented<'_>) -> Verdict<A::Claims> {
         let (issuer, token) = (self.issuer.clone(), presented.token.to_owned());
+        let mood = self.mood.clone();
         let check = move |caller: Caller<A::Claims>| {
-            if issuer.is_active(&token) {
+            if issuer.is_active(&token) && !mood.refuses_all() {
                 Ok(caller)
             } else {
                 Err(Rejection::Invalid(InvalidToken::Inactive))

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tower_oauth::{BoxError, Jwt, Secret};
+use tower_oauth::{Authenticate, BoxError, Jwt, Secret};
 use tower_oauth_test::{Endpoint, ScriptedIssuer, Serving};
 
 use crate::args::Login;
 use crate::control::{ControlDevice, Idp, KeysLoadedOnce};
 use crate::load::{Device, Group, Load, Protocol, Target};
+use crate::mood::Mood;
 use crate::ours::OurDevice;
-use crate::report::{Incident, Phase, Progress};
+use crate::progress::Progress;
+use crate::report::{Incident, Phase};
 use crate::resource::{Resource, SCOPE, SessionCheck};
 use crate::wire;
 
@@ -34,8 +36,11 @@ pub(crate) struct Stage {
 impl Stage {
     /// Starts the issuer and both resource servers. Nobody sends anything yet.
     pub(crate) async fn set(load: Arc<Load>, progress: Progress) -> Result<Self, BoxError> {
-        let issuer =
-            ScriptedIssuer::builder().client("orders", "s3cret").audience(AUDIENCE).build()?;
+        let issuer = ScriptedIssuer::builder()
+            .client("orders", "s3cret")
+            .client("control", "s3cret")
+            .audience(AUDIENCE)
+            .build()?;
         let issuer_socket = issuer.serve().await?;
         let login = Login {
             issuer: issuer.issuer(),
@@ -47,12 +52,12 @@ impl Stage {
 
         // Our server follows the keys of the issuer by itself: that is all there is to configure.
         let jwt = Jwt::issuer(&login.issuer).audience(AUDIENCE).build()?;
-        let ours = Resource::start(SessionCheck { inner: jwt, issuer: issuer.clone() }).await?;
+        let ours = resource(jwt, &issuer).await?;
 
-        let control_idp = Idp::new(login.clone())?;
+        // An account of its own: where one token is alive for each, the groups do not share it.
+        let control_idp = Idp::new(Login { client_id: "control".into(), ..login.clone() })?;
         let control_keys = KeysLoadedOnce::start(&control_idp, AUDIENCE).await?;
-        let check = SessionCheck { inner: control_keys.clone(), issuer: issuer.clone() };
-        let control = Resource::start(check).await?;
+        let control = resource(control_keys.clone(), &issuer).await?;
 
         let our_target = target(&ours)?;
         let control_target = target(&control)?;
@@ -113,9 +118,20 @@ impl Stage {
         Ok(Arc::new(OurDevice::new(&self.login, &self.our_target)?))
     }
 
+    /// One that also takes a bare 403 for a dead token, if it is one.
+    pub(crate) fn our_device_at_a_gateway(&self) -> Result<Arc<OurDevice>, BoxError> {
+        Ok(Arc::new(OurDevice::at_a_gateway(&self.login, &self.our_target)?))
+    }
+
     pub(crate) fn control_device(&self) -> Arc<dyn Device> {
         Arc::new(ControlDevice::new(self.control_idp.clone(), self.control_target.clone()))
     }
+}
+
+async fn resource(inner: impl Authenticate, issuer: &ScriptedIssuer) -> Result<Resource, BoxError> {
+    let mood = Mood::default();
+    let check = SessionCheck { inner, issuer: issuer.clone(), mood: mood.clone() };
+    Resource::start(check, mood).await
 }
 
 fn target(resource: &Resource) -> Result<Target, BoxError> {

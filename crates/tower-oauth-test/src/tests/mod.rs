@@ -1,5 +1,6 @@
 //! The issuer as its users see it.
 
+mod active;
 mod faults;
 mod keys;
 mod metadata;
