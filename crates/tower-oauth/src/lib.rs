@@ -6,7 +6,8 @@ pub mod guide;
 
 pub use tower_oauth_core::{
     BoxFuture, BuildError, Challenge, Challenges, Clock, EndpointUri, Error, ErrorKind, Issuer,
-    Need, OAuthCode, Scopes, Secret, SystemClock, Token, TokenId, TokenSource,
+    Need, OAuthCode, Revocation, RevocationSink, Revoked, Scopes, Secret, SystemClock, Token,
+    TokenId, TokenSource,
 };
 pub use tower_oauth_endpoint::{BoxError, Discovery, Endpoint, HttpClient, SharedService};
 pub use tower_single_flight as single_flight;
