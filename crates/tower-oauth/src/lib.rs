@@ -38,8 +38,9 @@ pub use tower_oauth_server::{
     Presented, Principal, Profile, ProofId, Readiness, Rejection, Remember, RenderRejection,
     ReplayStore, RequireAuthenticationLayer, RequireClaimsLayer, RequireRule, RequireScope,
     RequireScopeLayer, RequireToken, RequireTokenLayer, ResourceMetadata, ResourceMetadataBuilder,
-    Scheme, Seen, ServeResourceMetadata, SkipReason, SkippedKey, StandardClaims, TenantResolver,
-    Tenants, TenantsBuilder, UntilExpiry, Verdict, VerifiedTokenCache, VerifyingKey,
+    Revocations, RevocationsBuilder, Scheme, Seen, ServeResourceMetadata, SkipReason, SkippedKey,
+    StandardClaims, TenantResolver, Tenants, TenantsBuilder, UntilExpiry, Verdict,
+    VerifiedTokenCache, VerifyingKey,
 };
 
 /// JWS, JWK and claims, as the server door uses them.

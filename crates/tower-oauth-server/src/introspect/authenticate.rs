@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tower_oauth_core::{Error, ErrorKind, Secret};
+use tower_oauth_jose::InvalidToken;
 use tower_service::Service;
 use tower_single_flight::FlightError;
 
@@ -10,6 +11,7 @@ use super::Introspection;
 use super::edge::{Ask, flatten};
 use super::key::Key;
 use super::known::Known;
+use crate::revocations::{Standing, TokenText};
 use crate::{Authenticate, Caller, Presented, Rejection, Verdict};
 
 /// The shortest time after which a client is asked to come again.
@@ -21,22 +23,28 @@ impl<C: Send + Sync + 'static> Authenticate for Introspection<C> {
     fn authenticate(&self, presented: Presented<'_>) -> Verdict<C> {
         let key = self.shared.keys.of(presented.token);
         let asked = self.shared.store.asked();
+        let mut outdated = None;
         match self.shared.store.find(&key, asked.at) {
-            Some(Ok(found)) => return Verdict::Now(self.admit(&found.known)),
+            Some(Ok(found)) => match self.standing(&found.known, presented.token) {
+                Standing::Alive => return Verdict::Now(self.admit(&found.known)),
+                Standing::Revoked => return Verdict::Now(Err(revoked())),
+                // The issuer knows; what it said before that counts no more.
+                Standing::Unclear => outdated = Some(found.known.asked_at()),
+            },
             Some(Err(reason)) => return Verdict::Now(Err(Rejection::Invalid(reason))),
             None => {}
         }
         if let Some(error) = self.shared.gate.closed(asked.at) {
-            return Verdict::Now(self.without_answer(&key, &error));
+            return Verdict::Now(self.without_answer(&key, presented.token, &error));
         }
-        let ask = Ask { key, token: Secret::new(presented.token), asked };
+        let ask = Ask { key, token: Secret::new(presented.token), asked, outdated };
         Verdict::Later(Box::pin(self.clone().ask(ask)))
     }
 }
 
 impl<C: Send + Sync + 'static> Introspection<C> {
     async fn ask(self, ask: Ask) -> Result<Caller<C>, Rejection> {
-        let key = ask.key;
+        let (key, token) = (ask.key, ask.token.clone());
         let mut flight = self.shared.flight.clone();
         let mut landed = flight.call(ask.clone()).await;
         if matches!(landed, Err(FlightError::Lost)) {
@@ -44,10 +52,21 @@ impl<C: Send + Sync + 'static> Introspection<C> {
             landed = flight.call(ask).await;
         }
         match landed.map(|landed| landed.verdict) {
-            Ok(Ok(found)) => self.admit(&found.known),
+            Ok(Ok(found)) => match self.standing(&found.known, token.expose()) {
+                Standing::Revoked => Err(revoked()),
+                // It was asked about a moment ago, while the news came in; the next request asks again.
+                Standing::Alive | Standing::Unclear => self.admit(&found.known),
+            },
             Ok(Err(reason)) => Err(Rejection::Invalid(reason)),
-            Err(error) => self.without_answer(&key, &flatten(error)),
+            Err(error) => self.without_answer(&key, token.expose(), &flatten(error)),
         }
+    }
+
+    fn standing(&self, known: &Known<C>, token: &str) -> Standing {
+        self.shared.revocations.as_ref().map_or(Standing::Alive, |revocations| {
+            let (principal, since) = (known.principal(), Some(known.asked_at()));
+            revocations.standing(principal, TokenText::Text(token), since)
+        })
     }
 
     /// Judges by the rules of this route.
@@ -56,7 +75,12 @@ impl<C: Send + Sync + 'static> Introspection<C> {
     }
 
     /// The server cannot be asked: what the route wants to be done then.
-    fn without_answer(&self, key: &Key, error: &Error) -> Result<Caller<C>, Rejection> {
+    fn without_answer(
+        &self,
+        key: &Key,
+        token: &str,
+        error: &Error,
+    ) -> Result<Caller<C>, Rejection> {
         let unavailable = |cause: ErrorKind| Rejection::Unavailable {
             cause,
             retry_after: error.retry_after().unwrap_or_default().max(SOON),
@@ -66,10 +90,20 @@ impl<C: Send + Sync + 'static> Introspection<C> {
         let known = grace.and_then(|grace| self.shared.store.find_stale(key, now, grace));
         match known {
             Some((known, left)) => {
+                match self.standing(&known, token) {
+                    Standing::Alive => {}
+                    Standing::Revoked => return Err(revoked()),
+                    Standing::Unclear => return Err(unavailable(error.kind())),
+                }
                 let wall = self.shared.clock.unix_seconds();
                 self.admit(&known).map(|caller| known.prolong(caller, wall, left))
             }
             None => Err(unavailable(error.kind())),
         }
     }
+}
+
+/// What was revoked is what the issuer would call inactive.
+fn revoked() -> Rejection {
+    Rejection::Invalid(InvalidToken::Inactive)
 }

@@ -24,6 +24,7 @@ use self::edge::{Ask, Asker};
 use self::gate::Gate;
 use self::key::{Key, Keys};
 use self::store::{Landed, Store};
+use crate::Revocations;
 
 pub use self::builder::{IntrospectionBuilder, IntrospectionClient, IntrospectionIssuer};
 pub use self::confirm::JwtThenIntrospect;
@@ -97,6 +98,7 @@ struct Shared<C> {
     gate: Arc<Gate>,
     flight: Flight<C>,
     clock: Arc<dyn Clock>,
+    revocations: Option<Revocations>,
 }
 
 /// One question for all who come with the same token.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tower_oauth_core::Clock;
 use tower_oauth_jose::{InvalidToken, Rules, StandardClaims, Verified};
 
-use crate::Jwks;
+use crate::{Jwks, Revocations};
 
 use self::cache::VerifiedTokens;
 
@@ -80,6 +80,8 @@ struct Inner<C> {
     claims: ReadClaims<C>,
     /// `None`: every token is verified each time.
     verified: Option<VerifiedTokens<C>>,
+    /// `None`: only their time ends tokens.
+    revocations: Option<Revocations>,
 }
 
 /// Gives the application the claims of a token that was verified.
