@@ -29,6 +29,10 @@ pub(crate) enum TokenType {
     AccessToken,
     /// `token-introspection+jwt` (RFC 9701 section 5).
     Introspection,
+    /// `logout+jwt` (OpenID Connect Back-Channel Logout 1.0 section 2.4).
+    Logout,
+    /// `secevent+jwt` (RFC 8417 section 2.3).
+    SecurityEvent,
     Other,
 }
 
@@ -90,6 +94,10 @@ fn token_type(header: &Object<'_>) -> Result<TokenType, InvalidToken> {
         TokenType::Jwt
     } else if name.eq_ignore_ascii_case("token-introspection+jwt") {
         TokenType::Introspection
+    } else if name.eq_ignore_ascii_case("logout+jwt") {
+        TokenType::Logout
+    } else if name.eq_ignore_ascii_case("secevent+jwt") {
+        TokenType::SecurityEvent
     } else {
         TokenType::Other
     })

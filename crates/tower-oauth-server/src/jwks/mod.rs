@@ -10,6 +10,7 @@ mod ready;
 mod snapshot;
 mod status;
 mod store;
+mod verify;
 
 use std::fmt;
 use std::sync::Arc;

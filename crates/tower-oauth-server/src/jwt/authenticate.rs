@@ -342,7 +342,7 @@ impl<C> Jwt<C> {
 }
 
 /// Whether the issuer may have put another key in place.
-fn newer_keys_may_help(reason: InvalidToken) -> bool {
+pub(crate) fn newer_keys_may_help(reason: InvalidToken) -> bool {
     matches!(
         reason,
         InvalidToken::UnknownKey | InvalidToken::KeyMismatch | InvalidToken::BadSignature

@@ -15,7 +15,7 @@ use crate::{Jwks, Revocations};
 
 use self::cache::VerifiedTokens;
 
-pub(crate) use self::authenticate::{Sender, unavailable};
+pub(crate) use self::authenticate::{Sender, newer_keys_may_help, unavailable};
 pub use self::builder::{JwtBuilder, JwtIssuer};
 pub use self::cache::VerifiedTokenCache;
 
