@@ -76,6 +76,8 @@ pub enum Revoked {
     Session(Box<str>),
     /// All tokens that stand for a subject (`sub`).
     Subject(Box<str>),
+    /// Those tokens of a subject that do not say which session they belong to.
+    Sessionless(Box<str>),
     /// All tokens that were issued to a client (`client_id`).
     Client(Box<str>),
     /// All tokens of the issuer, or of every issuer.
@@ -105,6 +107,13 @@ impl Revocation {
     #[must_use]
     pub fn subject(issuer: &str, subject: &str) -> Self {
         Self::at(issuer, Revoked::Subject(subject.into()))
+    }
+
+    /// The tokens that stand for this subject of the issuer and name no session: who is told that one of its sessions has ended, and not of which
+    /// tokens, ends these along with the [session's](Self::session). Where an issuer can be asked about such a token, that decides.
+    #[must_use]
+    pub fn sessionless(issuer: &str, subject: &str) -> Self {
+        Self::at(issuer, Revoked::Sessionless(subject.into()))
     }
 
     /// The tokens that the issuer gave to this client.
@@ -163,6 +172,7 @@ impl fmt::Debug for Revoked {
             Self::TokenId(_) => "TokenId(..)",
             Self::Session(_) => "Session(..)",
             Self::Subject(_) => "Subject(..)",
+            Self::Sessionless(_) => "Sessionless(..)",
             Self::Client(_) => "Client(..)",
             Self::All => "All",
         })
@@ -237,6 +247,7 @@ mod tests {
             (Revocation::token_id(iss, "n"), Some(iss), Revoked::TokenId(name())),
             (Revocation::session(iss, "n"), Some(iss), Revoked::Session(name())),
             (Revocation::subject(iss, "n"), Some(iss), Revoked::Subject(name())),
+            (Revocation::sessionless(iss, "n"), Some(iss), Revoked::Sessionless(name())),
             (Revocation::client(iss, "n"), Some(iss), Revoked::Client(name())),
             (Revocation::of_issuer(iss), Some(iss), Revoked::All),
             (Revocation::all(), None, Revoked::All),
@@ -254,6 +265,7 @@ mod tests {
             Revocation::token_id(iss, "canary-name"),
             Revocation::session(iss, "canary-name"),
             Revocation::subject(iss, "canary-name"),
+            Revocation::sessionless(iss, "canary-name"),
             Revocation::client(iss, "canary-name"),
         ] {
             let shown = format!("{revocation:?}");

@@ -43,6 +43,12 @@ pub use tower_oauth_server::{
     VerifiedTokenCache, VerifyingKey,
 };
 
+#[cfg(feature = "events")]
+#[cfg_attr(docsrs, doc(cfg(feature = "events")))]
+pub use tower_oauth_events::{
+    BackchannelLogout, BackchannelLogoutBuilder, BackchannelLogoutIssuer,
+};
+
 /// JWS, JWK and claims, as the server door uses them.
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]

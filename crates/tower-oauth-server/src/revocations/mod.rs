@@ -31,7 +31,8 @@ const SLACK: Duration = Duration::from_secs(2 * 300);
 /// 1. **Every verdict asks**, whether it is fresh or remembered, from a JWT or from introspection. As long as nothing has been revoked that
 ///    is one atomic load.
 /// 2. **Names are matched exactly**, at their issuer: `jti`, `sid`, `sub`, the client, the digest of the token. A JWT that has no `sid` is
-///    of no session; an introspected token that does not say what was revoked is asked about anew.
+///    of no session, but may be [ended along with one](Revocation::sessionless); an introspected token that does not say whether it is meant
+///    is asked about anew.
 /// 3. **New tokens live**: see [`Revocation`]. A token that does not say when it was issued dies with its subject, its client or its
 ///    issuer.
 /// 4. **An entry lives as long as the longest token may** ([`life`](RevocationsBuilder::life), 24 h, and ten minutes for clocks that differ).

@@ -27,6 +27,7 @@ pub(super) enum Kind {
     TokenId,
     Session,
     Subject,
+    Sessionless,
     Client,
 }
 
@@ -77,7 +78,8 @@ impl Entry {
 // === impl Kind ===
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Token, Self::TokenId, Self::Session, Self::Subject, Self::Client];
+    const ALL: [Self; 6] =
+        [Self::Token, Self::TokenId, Self::Session, Self::Subject, Self::Sessionless, Self::Client];
 
     /// `None` for what concerns the whole issuer, and for what there is no name for here: it fails closed.
     pub(super) fn of(revoked: &Revoked) -> Option<Name<'_>> {
@@ -86,6 +88,7 @@ impl Kind {
             Revoked::TokenId(id) => (Self::TokenId, id.as_bytes()),
             Revoked::Session(id) => (Self::Session, id.as_bytes()),
             Revoked::Subject(subject) => (Self::Subject, subject.as_bytes()),
+            Revoked::Sessionless(subject) => (Self::Sessionless, subject.as_bytes()),
             Revoked::Client(id) => (Self::Client, id.as_bytes()),
             _ => return None,
         };
@@ -129,12 +132,18 @@ impl Names {
         for kind in Kind::ALL {
             // What was never revoked here need not be looked for, let alone be digested.
             let Some(last) = self.last.get(kind as usize).copied().flatten() else { continue };
+            // Its issuer is asked about it anew instead, since the session is told along with this.
+            if kind == Kind::Sessionless && (principal.session_id.is_some() || since.is_some()) {
+                continue;
+            }
             let hash = |text: &[u8]| hasher.hash(Name { kind, text });
             let name = match kind {
                 Kind::Token => Some(hash(&token.sha256())),
                 Kind::TokenId => principal.token_id.as_deref().map(|id| hash(id.as_bytes())),
                 Kind::Session => principal.session_id.as_deref().map(|id| hash(id.as_bytes())),
-                Kind::Subject => principal.subject.as_deref().map(|sub| hash(sub.as_bytes())),
+                Kind::Subject | Kind::Sessionless => {
+                    principal.subject.as_deref().map(|sub| hash(sub.as_bytes()))
+                }
                 Kind::Client => principal.client_id.as_deref().map(|id| hash(id.as_bytes())),
             };
             let Some(name) = name else {

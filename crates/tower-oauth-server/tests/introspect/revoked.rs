@@ -73,6 +73,7 @@ async fn a_token_that_does_not_say_whether_it_is_meant_is_asked_about_anew() {
     assert!(house.accepts(&token).await);
     house.pass(1.0);
     list.revoke(&Revocation::session(ISSUER, "s-1"));
+    list.revoke(&Revocation::sessionless(ISSUER, "alice"));
     house.pass(1.0);
     // No `sid` in the answer: only the issuer knows whether the session was this token's. It was not ...
     assert!(house.accepts(&token).await);

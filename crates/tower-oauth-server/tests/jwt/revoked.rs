@@ -52,6 +52,7 @@ async fn a_revocation_ends_the_tokens_that_it_names_and_no_others() {
         ("its client", Revocation::client(iss, "shop"), true),
         ("its issuer", Revocation::of_issuer(iss), true),
         ("all there is", Revocation::all(), true),
+        ("those without a session", Revocation::sessionless(iss, "alice"), false),
         ("another id", Revocation::token_id(iss, "t-2"), false),
         ("another session", Revocation::session(iss, "s-2"), false),
         ("another subject", Revocation::subject(iss, "bob"), false),
@@ -96,6 +97,26 @@ async fn a_token_can_be_revoked_by_its_text_of_which_nothing_is_kept() {
         list.is_revoked(&caller.principal, &one) && !list.is_revoked(&caller.principal, &other)
     );
     assert!(!format!("{list:?}").contains("alice"));
+}
+
+#[tokio::test]
+async fn a_token_without_a_session_can_be_ended_along_with_one() {
+    let (house, list) = warm(100).await;
+    let iss = house.issuer.issuer();
+    let of = |spec: TokenSpec| house.issuer.mint(spec);
+    let [ended, other, without, of_bob] = [
+        of(alice()),
+        of(alice().claim("sid", "s-2")),
+        of(alice().without_claim("sid")),
+        of(alice().without_claim("sid").subject("bob")),
+    ];
+    list.revoke(&Revocation::session(&iss, "s-1"));
+    list.revoke(&Revocation::sessionless(&iss, "alice"));
+    for (token, dies) in [(&ended, true), (&other, false), (&without, true), (&of_bob, false)] {
+        assert_eq!(house.judge_now(token).is_err(), dies);
+    }
+    house.pass(1.0);
+    assert!(house.judge_now(&of(alice().without_claim("sid"))).is_ok());
 }
 
 #[tokio::test]
