@@ -46,7 +46,8 @@ pub use tower_oauth_server::{
 #[cfg(feature = "events")]
 #[cfg_attr(docsrs, doc(cfg(feature = "events")))]
 pub use tower_oauth_events::{
-    BackchannelLogout, BackchannelLogoutBuilder, BackchannelLogoutIssuer,
+    BackchannelLogout, BackchannelLogoutBuilder, BackchannelLogoutIssuer, SetCounts, SetPush,
+    SetPushBuilder, SetPushTransmitter, SubjectName,
 };
 
 /// JWS, JWK and claims, as the server door uses them.

@@ -14,13 +14,16 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_oauth_core::{Clock as _, Revocation, RevocationSink};
-use tower_oauth_events::{BackchannelLogout, BackchannelLogoutBuilder};
+use tower_oauth_events::{BackchannelLogout, BackchannelLogoutBuilder, SetPush, SetPushBuilder};
 use tower_oauth_server::{HttpClient, Jwt, RequireTokenLayer, Revocations};
 use tower_oauth_test::{ManualClock, ScriptedIssuer, TokenSpec};
 
 pub(crate) const AUDIENCE: &str = "inventory";
 pub(crate) const CLIENT: &str = "inventory-app";
 pub(crate) const LOGOUT: &str = "http://schemas.openid.net/event/backchannel-logout";
+pub(crate) const RECEIVER: &str = "https://inventory.test";
+pub(crate) const CAEP: &str = "https://schemas.openid.net/secevent/caep/event-type/";
+pub(crate) const SET: &str = "application/secevent+jwt";
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A sink that remembers what it was told.
@@ -88,6 +91,20 @@ impl House {
             .clock(self.clock.clone())
     }
 
+    /// A receiver of security events, over the same two.
+    pub(crate) fn push(&self) -> SetPush {
+        self.push_builder().build().unwrap()
+    }
+
+    pub(crate) fn push_builder(&self) -> SetPushBuilder {
+        SetPush::transmitter(self.issuer.issuer())
+            .audience(RECEIVER)
+            .sink(self.list.clone())
+            .sink(self.heard.clone())
+            .http_client(HttpClient::new(self.issuer.service()))
+            .clock(self.clock.clone())
+    }
+
     pub(crate) fn now(&self) -> i64 {
         self.clock.unix_seconds()
     }
@@ -133,6 +150,24 @@ pub(crate) fn logout_spec(house: &House, more: Value) -> TokenSpec {
 
 pub(crate) fn logout_token(house: &House, more: Value) -> String {
     house.issuer.mint(logout_spec(house, more))
+}
+
+/// A security event about alice, a moment ago, with claims added, replaced, or (by `null`) removed.
+pub(crate) fn set_spec(house: &House, more: Value) -> TokenSpec {
+    let now = house.now();
+    let mut claims = json!({
+        "aud": RECEIVER, "iat": now, "exp": null, "sub": null, "client_id": null,
+        "sub_id": { "format": "iss_sub", "iss": house.issuer.issuer(), "sub": "alice" },
+        "events": { format!("{CAEP}session-revoked"): { "event_timestamp": now } },
+    });
+    for (name, value) in more.as_object().unwrap() {
+        claims[name] = value.clone();
+    }
+    spec_of(claims).header("typ", "secevent+jwt")
+}
+
+pub(crate) fn set(house: &House, more: Value) -> String {
+    house.issuer.mint(set_spec(house, more))
 }
 
 pub(crate) fn spec_of(claims: Value) -> TokenSpec {

@@ -4,4 +4,6 @@
 mod house;
 mod logout;
 mod logout_refused;
+mod push;
+mod push_refused;
 mod trouble;
