@@ -28,7 +28,7 @@ pub use self::builder::{BackchannelLogoutBuilder, BackchannelLogoutIssuer};
 ///    (at most an hour after it) and `jti` are there; `events` has the one member for logout; there is a `sub` or a `sid`, and no `nonce`.
 /// 3. **What ends**: with a `sid` the tokens that name that session, whenever they were issued; if there is a `sub` as well, also those of that
 ///    subject that name no session and were issued before the logout. Without a `sid`, all tokens of the subject that were issued before the
-///    logout. A new log-in is not touched.
+///    logout. A new log-in is not touched. The names have to be those that the access tokens carry, byte for byte.
 /// 4. The answer is 200 when every sink has been told. The same `jti` again is 200 and has no second effect; the last 100,000 within an hour are
 ///    remembered.
 /// 5. **Otherwise 400** with a JSON object (§2.8). If the keys cannot be had, or more come than are served at a time, it is 503 with

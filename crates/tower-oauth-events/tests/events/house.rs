@@ -1,5 +1,7 @@
 //! An issuer that does what it is told, a resource server that trusts it, and a clock that stands still.
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,8 +12,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 use tower_oauth_core::{Clock as _, Revocation, RevocationSink};
 use tower_oauth_events::{BackchannelLogout, BackchannelLogoutBuilder, SetPush, SetPushBuilder};
@@ -245,4 +249,49 @@ async fn read(response: Response<Body>) -> (u16, String) {
 pub(crate) fn public_key_bytes(house: &House) -> Vec<u8> {
     let jwk = &house.issuer.jwks()["keys"][0];
     URL_SAFE_NO_PAD.decode(jwk["x"].as_str().unwrap()).unwrap()
+}
+
+/// Serves on a socket with hyper alone.
+pub(crate) async fn serve<S>(service: S) -> SocketAddr
+where
+    S: hyper::service::Service<
+            Request<hyper::body::Incoming>,
+            Response = Response<Full<Bytes>>,
+            Error = Infallible,
+        > + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let serving = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service.clone());
+            tokio::spawn(serving);
+        }
+    });
+    address
+}
+
+pub(crate) async fn call(
+    address: SocketAddr,
+    method: &str,
+    content_type: &str,
+    body: &str,
+) -> Response<Bytes> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::builder()
+        .method(method)
+        .uri("/")
+        .header("host", "127.0.0.1")
+        .header("content-type", content_type)
+        .body(Full::new(Bytes::from(body.to_owned())))
+        .unwrap();
+    let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
+    Response::from_parts(parts, body.collect().await.unwrap().to_bytes())
 }

@@ -1,19 +1,11 @@
 //! Back-channel logout: what it ends, and what it leaves.
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
-
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
 use tower_oauth_core::Revocation;
 use tower_oauth_test::TokenSpec;
 
-use crate::house::{FORM, House, form, logout_token, post};
+use crate::house::{FORM, House, call, form, logout_token, post, serve};
 
 #[tokio::test]
 async fn case_69_a_logout_token_ends_the_cached_verdicts_of_its_session() {
@@ -182,51 +174,12 @@ async fn it_serves_on_a_socket_with_plain_hyper() {
     let token = house.token("alice", "s-1");
     assert!(house.accepts(&token).await);
     let told = form(&logout_token(&house, json!({ "sid": "s-1" })));
-    assert_eq!(call(address, "GET", "").await.status(), 400);
+    assert_eq!(call(address, "GET", FORM, "").await.status(), 400);
     assert!(house.accepts(&token).await);
-    let response = call(address, "POST", &told).await;
+    let response = call(address, "POST", FORM, &told).await;
     assert_eq!(
         (response.status().as_u16(), &response.headers()["cache-control"]),
         (200, &"no-store".parse().unwrap())
     );
     assert!(!house.accepts(&token).await);
-}
-
-async fn serve<S>(service: S) -> SocketAddr
-where
-    S: hyper::service::Service<
-            Request<hyper::body::Incoming>,
-            Response = Response<Full<Bytes>>,
-            Error = Infallible,
-        > + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-{
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let serving = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service.clone());
-            tokio::spawn(serving);
-        }
-    });
-    address
-}
-
-async fn call(address: SocketAddr, method: &str, body: &str) -> Response<Bytes> {
-    let stream = TcpStream::connect(address).await.unwrap();
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    let request = Request::builder()
-        .method(method)
-        .uri("/")
-        .header("host", "127.0.0.1")
-        .header("content-type", FORM)
-        .body(Full::new(Bytes::from(body.to_owned())))
-        .unwrap();
-    let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
-    Response::from_parts(parts, body.collect().await.unwrap().to_bytes())
 }

@@ -5,7 +5,7 @@ use tower_oauth_core::Revocation;
 use tower_oauth_events::SetPush;
 use tower_oauth_test::TokenSpec;
 
-use crate::house::{CAEP, House, RECEIVER, SET, post, set};
+use crate::house::{CAEP, House, RECEIVER, SET, call, post, serve, set};
 
 const RISC: &str = "https://schemas.openid.net/secevent/risc/event-type/";
 const OAUTH: &str = "https://schemas.openid.net/secevent/oauth/event-type/";
@@ -248,4 +248,24 @@ async fn a_transmitter_that_is_not_the_issuer_of_the_tokens_tells_of_one_issuer(
         assert_eq!(house.heard.count(), count);
     }
     assert_eq!(house.heard.all()[0].issuer(), Some("https://tokens.test"));
+}
+
+#[tokio::test]
+async fn it_serves_on_a_socket_with_plain_hyper() {
+    let house = House::new();
+    let address = serve(hyper_util::service::TowerToHyperService::new(house.push())).await;
+    let token = house.token("alice", "s-1");
+    assert!(house.accepts(&token).await);
+    let refused = call(address, "POST", SET, "no token").await;
+    assert_eq!(refused.status(), 400);
+    assert_eq!(refused.headers()["content-type"], "application/json");
+    assert_eq!(refused.headers()["content-language"], "en");
+    let wrong = call(address, "GET", SET, "").await;
+    assert_eq!(
+        (wrong.status().as_u16(), &wrong.headers()["allow"]),
+        (405, &"POST".parse().unwrap())
+    );
+    assert!(house.accepts(&token).await);
+    assert_eq!(call(address, "POST", SET, &set(&house, json!({}))).await.status(), 202);
+    assert!(!house.accepts(&token).await);
 }
