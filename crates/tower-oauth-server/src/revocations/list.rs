@@ -103,7 +103,8 @@ impl List {
             return 0;
         };
         let hash = self.hasher.hash(name);
-        let collapsed = self.make_room(news.now);
+        let is_known = self.issuers.get(issuer).is_some_and(|names| names.contains(hash));
+        let collapsed = if is_known { 0 } else { self.make_room(news.now) };
         let Some(names) = self.names_of(issuer, news.now) else {
             Entry::raise(&mut self.all, entry);
             return collapsed + 1;

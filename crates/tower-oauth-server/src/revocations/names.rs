@@ -112,6 +112,10 @@ impl Names {
         self.dead.len()
     }
 
+    pub(super) fn contains(&self, hash: u128) -> bool {
+        self.dead.contains_key(&hash)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.dead.is_empty() && self.floor.is_none()
     }

@@ -286,6 +286,18 @@ async fn news_that_come_again_take_no_room() {
     assert_eq!((list.names(), list.collapsed()), (6, 0));
 }
 
+#[tokio::test]
+async fn news_that_come_again_to_a_full_list_cost_nobody_anything() {
+    let (house, list) = warm(3).await;
+    let iss = house.issuer.issuer();
+    for n in 0..1_000 {
+        house.pass(0.5);
+        list.revoke(&Revocation::session(&iss, ["a", "b", "c"][n % 3]));
+    }
+    assert_eq!((list.names(), list.collapsed()), (3, 0));
+    assert!(house.judge_now(&house.issuer.mint(alice())).is_ok());
+}
+
 /// Against a list without bounds: what that refuses, a full one refuses too, whatever came in whatever order.
 #[tokio::test]
 async fn a_bounded_list_lets_nobody_in_whom_an_unbounded_one_refuses() {
