@@ -10,7 +10,8 @@
 // that stands in the header x-client-certificate, as PEM in percent-encoding.
 //
 // Config (every field may be left out):
-//   clients      [{client_id, client_secret, token_endpoint_auth_method, scope, tls_client_certificate_bound_access_tokens}]
+//   clients      [{client_id, client_secret, token_endpoint_auth_method, scope, tls_client_certificate_bound_access_tokens,
+//                  backchannel_logout_uri}]: one with such a URI may also log people in
 //   resources    [{identifier, audience, scope, format: "jwt" | "opaque", alg, ttl}]
 //                A JWT gets `aud` = audience, else the identifier. The first resource is the default one.
 //   issuer_path  "/realms/shop": the issuer URL gets this path
@@ -29,6 +30,9 @@
 //                         fault that fits is played. A delay alone only slows the real answer down.
 //   POST /fault/clear
 //   POST /extra-keys      {"keys": true | [jwk, ...] | false}: true means keys of kinds that nobody can use
+//   POST /login           {"client_id", "client_secret", "account", "scope", "resource"}: logs the account in with a fresh browser, by the
+//                         authorization code flow; {"browser", "access_token"} comes back
+//   POST /logout          {"browser"}: logs out there (RP-initiated), which sends logout tokens
 //   GET  /counters        {"/token": 3, "/jwks": 1}: calls by path, those that met a fault included
 //   POST /counters/reset
 
@@ -37,6 +41,7 @@ import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { exportJWK, generateKeyPair } from 'jose';
+import { logIn, logInPage, logOut, registration, unattended } from './browser.mjs';
 import { MapAdapter, memory } from './map_adapter.mjs';
 
 // oidc-provider sends its notices to stdout, which here belongs to the ready line alone; and what it has to
@@ -124,7 +129,10 @@ const nonceSecret = randomBytes(32);
 
 function newProvider() {
   const provider = new Provider(issuer, {
+    ...unattended,
     adapter: MapAdapter,
+    // Its own refuses to call addresses of this machine.
+    fetch: (url, { dispatcher, ...options }) => fetch(url, options),
     clients: config.clients.map((client) => ({
       grant_types: ['client_credentials'],
       response_types: [],
@@ -133,11 +141,12 @@ function newProvider() {
       id_token_signed_response_alg: algorithms[0],
       // Used where a client asks for signed answers (RFC 9701); its default is RS256, too.
       introspection_signed_response_alg: algorithms[0],
-      ...client,
+      ...registration(client),
     })),
     clientAuthMethods: ['client_secret_basic', 'client_secret_post'],
     enabledJWA: { idTokenSigningAlgValues: algorithms, introspectionSigningAlgValues: algorithms },
     features: {
+      backchannelLogout: { enabled: true },
       // The nonces' secret outlives a rotation, so that only the keys change.
       dPoP: { enabled: true, nonceSecret, requireNonce: () => config.dpop_nonce === true },
       mTLS: { enabled: true, certificateBoundAccessTokens: true, getCertificate },
@@ -161,9 +170,14 @@ function newProvider() {
     jwks: { keys: structuredClone(keys) },
     routes: { introspection: '/introspect', revocation: '/revoke' },
     scopes: [config.resources, config.clients].flat().flatMap(({ scope }) => scope?.split(' ') ?? []),
-    ttl: { ClientCredentials: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? 3600 },
+    ttl: {
+      AccessToken: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? 3600,
+      ClientCredentials: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? 3600,
+    },
   });
   provider.on('server_error', (_ctx, error) => console.error(error));
+  provider.on('backchannel.error', (_ctx, error) => console.error(error));
+  provider.use(logInPage(provider));
   provider.use(async (ctx, next) => {
     await next();
     if (ctx.path !== '/jwks') return;
@@ -184,6 +198,8 @@ function resourceServer(identifier) {
 
 /** oidc-provider takes a secret from the header and from the form alike; stricter servers do not. */
 function checkAuthMethod(ctx, client) {
+  // Where people are sent to log in, no client shows a secret.
+  if (ctx.oidc.route !== 'token') return;
   const used = ctx.headers.authorization ? 'client_secret_basic' : 'client_secret_post';
   if (client.clientAuthMethod !== used) {
     throw new errors.InvalidClientAuth(`${used} instead of ${client.clientAuthMethod}`);
@@ -252,6 +268,8 @@ const commands = {
   'POST /extra-keys': ({ keys: wanted }) => {
     extraKeys = extraKeysOf(wanted);
   },
+  'POST /login': (person) => logIn(issuer, person),
+  'POST /logout': (person) => logOut(issuer, person),
   'GET /counters': () => counters,
   'POST /counters/reset': () => {
     counters = {};

@@ -51,6 +51,20 @@ pub struct Idp {
     ready: Ready,
 }
 
+/// Somebody who is logged in.
+pub struct LogIn {
+    browser: u64,
+    access_token: String,
+}
+
+impl LogIn {
+    /// The access token that the application got.
+    #[must_use]
+    pub fn access_token(&self) -> &str {
+        &self.access_token
+    }
+}
+
 /// What the server says of itself when it is ready.
 #[derive(Debug)]
 struct Ready {
@@ -137,6 +151,25 @@ impl Idp {
     /// secp256k1, X25519, and one of a type that does not exist.
     pub async fn publish_unknown_keys(&self, published: bool) {
         self.post("/extra-keys", &json!({ "keys": published })).await;
+    }
+
+    /// Logs this account in with a browser of its own, by the authorization code flow of this client, for a resource.
+    pub async fn log_in(&self, client: (&str, &str), account: &str, resource: &str) -> LogIn {
+        let (id, secret) = client;
+        let person = json!({
+            "client_id": id, "client_secret": secret, "account": account, "scope": "openid",
+            "resource": resource,
+        });
+        let tokens = self.admin("POST", "/login", &person.to_string()).await.json();
+        LogIn {
+            browser: tokens["browser"].as_u64().expect("the number of a browser"),
+            access_token: tokens["access_token"].as_str().expect("an access token").to_owned(),
+        }
+    }
+
+    /// Logs out in that browser. Clients that asked for it have been told when this returns.
+    pub async fn log_out(&self, log_in: &LogIn) {
+        self.post("/logout", &json!({ "browser": log_in.browser })).await;
     }
 
     /// How often each endpoint was called since the start, the last restart, or

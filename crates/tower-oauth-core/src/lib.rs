@@ -2,8 +2,8 @@
 //!
 //! This crate does no IO, starts no task and reads no clock of its own. It holds
 //!
-//! * the **words**: [`Token`], [`TokenId`], [`Secret`], [`Scopes`], [`Issuer`], [`Challenges`], [`Error`];
-//! * the **seams**: [`TokenSource`] (who gives tokens) and [`Clock`] (who tells the time);
+//! * the **words**: [`Token`], [`TokenId`], [`Secret`], [`Scopes`], [`Issuer`], [`Challenges`], [`Revocation`], [`Error`];
+//! * the **seams**: [`TokenSource`] (who gives tokens), [`RevocationSink`] (who hears that tokens have died) and [`Clock`] (who tells the time);
 //! * the **[codecs](codec)**: one protocol message a file, `encode(&Req) -> http::Request` and
 //!   `decode(http::Response) -> Result`, so that transport is a parameter.
 //!
@@ -14,6 +14,7 @@ mod clock;
 pub mod codec;
 mod error;
 mod json;
+mod revocation;
 mod scopes;
 mod secret;
 mod source;
@@ -23,6 +24,7 @@ mod uri;
 pub use challenge::{Challenge, Challenges};
 pub use clock::{Clock, SystemClock};
 pub use error::{BuildError, Error, ErrorKind, OAuthCode};
+pub use revocation::{Revocation, RevocationSink, Revoked};
 pub use scopes::Scopes;
 pub use secret::Secret;
 pub use source::{BoxFuture, Need, TokenSource};

@@ -1,3 +1,4 @@
+mod event;
 mod introspected;
 mod signed_answer;
 #[cfg(feature = "status-list")]

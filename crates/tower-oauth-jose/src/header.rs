@@ -31,6 +31,10 @@ pub(crate) enum TokenType {
     Introspection,
     /// `statuslist+jwt` (draft-ietf-oauth-status-list section 5.1).
     StatusList,
+    /// `logout+jwt` (OpenID Connect Back-Channel Logout 1.0 section 2.4).
+    Logout,
+    /// `secevent+jwt` (RFC 8417 section 2.3).
+    SecurityEvent,
     Other,
 }
 
@@ -94,6 +98,10 @@ fn token_type(header: &Object<'_>) -> Result<TokenType, InvalidToken> {
         TokenType::Introspection
     } else if name.eq_ignore_ascii_case("statuslist+jwt") {
         TokenType::StatusList
+    } else if name.eq_ignore_ascii_case("logout+jwt") {
+        TokenType::Logout
+    } else if name.eq_ignore_ascii_case("secevent+jwt") {
+        TokenType::SecurityEvent
     } else {
         TokenType::Other
     })

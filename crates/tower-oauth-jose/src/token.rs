@@ -1,5 +1,6 @@
 //! A token on its way from text to trust. See the crate's documentation for the steps.
 
+mod event;
 mod introspection;
 mod payload;
 #[cfg(feature = "status-list")]

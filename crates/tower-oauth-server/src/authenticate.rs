@@ -147,8 +147,12 @@ pub struct Principal {
     pub expires_at: Duration,
     /// When the authenticator stops letting it in, since 1970: [`expires_at`](Self::expires_at), and its leeway.
     pub valid_until: Duration,
+    /// When it was issued, since 1970 (`iat`), if it says.
+    pub issued_at: Option<Duration>,
     /// Its own name (`jti`), if it has one.
     pub token_id: Option<String>,
+    /// The session at the issuer that it belongs to (`sid`), if it says.
+    pub session_id: Option<String>,
     /// How the subject has authenticated, as a context class (`acr`, RFC 9470 §6), if it says.
     pub acr: Option<String>,
     /// When the subject has authenticated, since 1970 (`auth_time`), if it says.
@@ -171,7 +175,9 @@ impl Principal {
             scopes: Scopes::default(),
             expires_at,
             valid_until: expires_at,
+            issued_at: None,
             token_id: None,
+            session_id: None,
             acr: None,
             auth_time: None,
             confirmation: None,

@@ -63,6 +63,7 @@ mod readiness;
 mod rejection;
 mod render;
 mod require;
+mod revocations;
 mod rule;
 #[cfg(feature = "status-list")]
 mod status_list;
@@ -89,6 +90,7 @@ pub use readiness::Readiness;
 pub use rejection::{MalformedRequest, Rejection};
 pub use render::RenderRejection;
 pub use require::{RequireToken, RequireTokenLayer, ResponseFuture};
+pub use revocations::{Revocations, RevocationsBuilder};
 pub use rule::{
     AuthenticationRequirement, RequireAuthenticationLayer, RequireClaimsLayer, RequireRule,
     RequireScopeLayer, RuleResponseFuture,
@@ -98,6 +100,7 @@ pub use status_list::{StatusLists, StatusListsBuilder};
 
 // What the signatures here are made of, so that a program needs no second crate to write them down.
 pub use tower_oauth_core::{BuildError, Clock, Error, ErrorKind, Scopes, Secret, SystemClock};
+pub use tower_oauth_core::{Revocation, RevocationSink, Revoked};
 pub use tower_oauth_endpoint::{BoxError, HttpClient};
 pub use tower_oauth_jose::{Algorithm, InvalidToken, KeySet, SkippedKey, StandardClaims};
 pub use tower_oauth_jose::{Confirmation, InvalidProof, Profile, SkipReason, VerifyingKey};

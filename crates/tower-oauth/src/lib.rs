@@ -6,7 +6,8 @@ pub mod guide;
 
 pub use tower_oauth_core::{
     BoxFuture, BuildError, Challenge, Challenges, Clock, EndpointUri, Error, ErrorKind, Issuer,
-    Need, OAuthCode, Scopes, Secret, SystemClock, Token, TokenId, TokenSource,
+    Need, OAuthCode, Revocation, RevocationSink, Revoked, Scopes, Secret, SystemClock, Token,
+    TokenId, TokenSource,
 };
 pub use tower_oauth_endpoint::{BoxError, Discovery, Endpoint, HttpClient, SharedService};
 pub use tower_single_flight as single_flight;
@@ -36,9 +37,17 @@ pub use tower_oauth_server::{
     JwtOrOpaque, JwtThenIntrospect, KeySet, MalformedRequest, MutualTls, Outage, PeerCertificate,
     Presented, Principal, Profile, ProofId, Readiness, Rejection, Remember, RenderRejection,
     ReplayStore, RequireAuthenticationLayer, RequireClaimsLayer, RequireRule, RequireScopeLayer,
-    RequireToken, RequireTokenLayer, ResourceMetadata, ResourceMetadataBuilder, Scheme, Seen,
-    ServeResourceMetadata, SkipReason, SkippedKey, StandardClaims, TenantResolver, Tenants,
-    TenantsBuilder, UntilExpiry, Verdict, VerifiedTokenCache, VerifyingKey,
+    RequireToken, RequireTokenLayer, ResourceMetadata, ResourceMetadataBuilder, Revocations,
+    RevocationsBuilder, Scheme, Seen, ServeResourceMetadata, SkipReason, SkippedKey,
+    StandardClaims, TenantResolver, Tenants, TenantsBuilder, UntilExpiry, Verdict,
+    VerifiedTokenCache, VerifyingKey,
+};
+
+#[cfg(feature = "events")]
+#[cfg_attr(docsrs, doc(cfg(feature = "events")))]
+pub use tower_oauth_events::{
+    BackchannelLogout, BackchannelLogoutBuilder, BackchannelLogoutIssuer, SetCounts, SetPush,
+    SetPushBuilder, SetPushTransmitter, SubjectName,
 };
 #[cfg(all(feature = "server", feature = "status-list"))]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "server", feature = "status-list"))))]

@@ -91,6 +91,7 @@ pub struct RegisteredClient {
     auth_method: &'static str,
     scope: String,
     certificate_bound: bool,
+    logout_uri: Option<String>,
 }
 
 impl RegisteredClient {
@@ -105,7 +106,14 @@ impl RegisteredClient {
     }
 
     const fn new(id: String, secret: String, auth_method: &'static str) -> Self {
-        Self { id, secret, auth_method, scope: String::new(), certificate_bound: false }
+        Self {
+            id,
+            secret,
+            auth_method,
+            scope: String::new(),
+            certificate_bound: false,
+            logout_uri: None,
+        }
     }
 
     /// The scopes it may ask for, separated by spaces. Default: none.
@@ -121,14 +129,26 @@ impl RegisteredClient {
         self
     }
 
+    /// It also logs people in ([`Idp::log_in`](super::Idp::log_in)), and is told at this address when they log out (OpenID Connect
+    /// Back-Channel Logout), with the session. Its scopes need `openid`.
+    pub fn backchannel_logout(mut self, uri: impl Into<String>) -> Self {
+        self.logout_uri = Some(uri.into());
+        self
+    }
+
     fn to_json(&self) -> Value {
-        json!({
+        let mut json = json!({
             "tls_client_certificate_bound_access_tokens": self.certificate_bound,
             "client_id": self.id,
             "client_secret": self.secret,
             "token_endpoint_auth_method": self.auth_method,
             "scope": self.scope,
-        })
+        });
+        if let Some(uri) = &self.logout_uri {
+            json["backchannel_logout_uri"] = json!(uri);
+            json["backchannel_logout_session_required"] = json!(true);
+        }
+        json
     }
 }
 

@@ -4,6 +4,7 @@
 mod by_hand;
 mod claims;
 mod dpop;
+mod events;
 mod header;
 mod keys;
 mod profiles;

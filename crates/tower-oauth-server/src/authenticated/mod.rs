@@ -120,6 +120,18 @@ impl<C> Authenticated<C> {
         self.principal.token_id.as_deref()
     }
 
+    /// The session at the issuer that the token belongs to (`sid`), if it says.
+    #[must_use]
+    pub fn session_id(&self) -> Option<&str> {
+        self.principal.session_id.as_deref()
+    }
+
+    /// When the token was issued, since 1970 (`iat`), if it says.
+    #[must_use]
+    pub fn issued_at(&self) -> Option<Duration> {
+        self.principal.issued_at
+    }
+
     /// How the subject has authenticated, as a context class (`acr`), if the token says.
     #[must_use]
     pub fn acr(&self) -> Option<&str> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tower_oauth_core::{Error, ErrorKind, Secret};
+use tower_oauth_jose::InvalidToken;
 use tower_service::Service;
 use tower_single_flight::FlightError;
 
@@ -12,6 +13,7 @@ use super::key::Key;
 use super::known::Known;
 use crate::jwt::Sender;
 use crate::observe::{self, Remembered};
+use crate::revocations::{Standing, TokenText};
 use crate::{Authenticate, Caller, Presented, Rejection, Verdict};
 
 /// The shortest time after which a client is asked to come again.
@@ -24,11 +26,17 @@ impl<C: Send + Sync + 'static> Authenticate for Introspection<C> {
         let key = self.shared.keys.of(presented.token);
         let asked = self.shared.store.asked(&key);
         let sender = Sender::of(&presented);
+        let mut outdated = None;
         match self.shared.store.find(&key, asked.at) {
-            Some(Ok(found)) => {
-                observe::introspection_remembered(Remembered::Positive);
-                return Verdict::Now(self.admit(&found.known, sender));
-            }
+            Some(Ok(found)) => match self.standing(&found.known, presented.token) {
+                Standing::Alive => {
+                    observe::introspection_remembered(Remembered::Positive);
+                    return Verdict::Now(self.admit(&found.known, sender));
+                }
+                Standing::Revoked => return Verdict::Now(Err(revoked())),
+                // The issuer knows; what it said before that counts no more.
+                Standing::Unclear => outdated = Some(found.known.asked_at()),
+            },
             Some(Err(reason)) => {
                 observe::introspection_remembered(Remembered::Negative);
                 return Verdict::Now(Err(Rejection::Invalid(reason)));
@@ -36,16 +44,16 @@ impl<C: Send + Sync + 'static> Authenticate for Introspection<C> {
             None => {}
         }
         if let Some(error) = self.shared.gate.closed(asked.at) {
-            return Verdict::Now(self.without_answer(&key, &error, sender));
+            return Verdict::Now(self.without_answer(&key, presented.token, &error, sender));
         }
-        let ask = Ask { key, token: Secret::new(presented.token), asked };
+        let ask = Ask { key, token: Secret::new(presented.token), asked, outdated };
         Verdict::Later(Box::pin(self.clone().ask(ask, sender)))
     }
 }
 
 impl<C: Send + Sync + 'static> Introspection<C> {
     async fn ask(self, ask: Ask, sender: Sender) -> Result<Caller<C>, Rejection> {
-        let key = ask.key;
+        let (key, token) = (ask.key, ask.token.clone());
         let mut flight = self.shared.flight.clone();
         let mut landed = flight.call(ask.clone()).await;
         if matches!(landed, Err(FlightError::Lost)) {
@@ -53,10 +61,21 @@ impl<C: Send + Sync + 'static> Introspection<C> {
             landed = flight.call(ask).await;
         }
         match landed.map(|landed| landed.verdict) {
-            Ok(Ok(found)) => self.admit(&found.known, sender),
+            Ok(Ok(found)) => match self.standing(&found.known, token.expose()) {
+                Standing::Revoked => Err(revoked()),
+                // It was asked about a moment ago, while the news came in; the next request asks again.
+                Standing::Alive | Standing::Unclear => self.admit(&found.known, sender),
+            },
             Ok(Err(reason)) => Err(Rejection::Invalid(reason)),
-            Err(error) => self.without_answer(&key, &flatten(error), sender),
+            Err(error) => self.without_answer(&key, token.expose(), &flatten(error), sender),
         }
+    }
+
+    fn standing(&self, known: &Known<C>, token: &str) -> Standing {
+        self.shared.revocations.as_ref().map_or(Standing::Alive, |revocations| {
+            let (principal, since) = (known.principal(), Some(known.asked_at()));
+            revocations.standing(principal, TokenText::Text(token), since)
+        })
     }
 
     /// Judges by the rules of this route.
@@ -69,6 +88,7 @@ impl<C: Send + Sync + 'static> Introspection<C> {
     fn without_answer(
         &self,
         key: &Key,
+        token: &str,
         error: &Error,
         sender: Sender,
     ) -> Result<Caller<C>, Rejection> {
@@ -81,6 +101,11 @@ impl<C: Send + Sync + 'static> Introspection<C> {
         let known = grace.and_then(|grace| self.shared.store.find_stale(key, now, grace));
         match known {
             Some((known, left)) => {
+                match self.standing(&known, token) {
+                    Standing::Alive => {}
+                    Standing::Revoked => return Err(revoked()),
+                    Standing::Unclear => return Err(unavailable(error.kind())),
+                }
                 observe::introspection_remembered(Remembered::Stale);
                 let wall = self.shared.clock.unix_seconds();
                 self.admit(&known, sender).map(|caller| known.prolong(caller, wall, left))
@@ -88,4 +113,9 @@ impl<C: Send + Sync + 'static> Introspection<C> {
             None => Err(unavailable(error.kind())),
         }
     }
+}
+
+/// What was revoked is what the issuer would call inactive.
+fn revoked() -> Rejection {
+    Rejection::Invalid(InvalidToken::Inactive)
 }

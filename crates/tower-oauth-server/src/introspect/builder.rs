@@ -19,8 +19,8 @@ use super::place::Place;
 use super::signed::SignedAnswers;
 use super::store::{Landed, Store};
 use super::{Introspection, Outage, Route, Shared};
-use crate::Jwks;
 use crate::jwks::default_http_client;
+use crate::{Jwks, Revocations};
 
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
 const MAX_CACHE_TTL: Duration = Duration::from_secs(300);
@@ -92,6 +92,7 @@ impl IntrospectionClient {
                 leeway: Duration::from_secs(30),
                 outage: Outage::Closed,
                 jwks: None,
+                revocations: None,
             },
             claims: standard,
         }
@@ -114,6 +115,7 @@ impl IntrospectionClient {
 /// | [`leeway`](Self::leeway) | 30 s; at most 300 s |
 /// | [`outage`](Self::outage) | [`Outage::Closed`] |
 /// | [`signed_answers`](Self::signed_answers) | off: plain JSON over TLS |
+/// | [`revocations`](Self::revocations) | none: the issuer's word only |
 /// | [`http_client`](Self::http_client) | the `transport` feature's; without the feature it must be given |
 /// | [`clock`](Self::clock) | the system's |
 #[must_use]
@@ -141,6 +143,7 @@ struct Options {
     leeway: Duration,
     outage: Outage,
     jwks: Option<Jwks>,
+    revocations: Option<Revocations>,
 }
 
 impl<C> IntrospectionBuilder<C> {
@@ -237,6 +240,15 @@ impl<C> IntrospectionBuilder<C> {
         self
     }
 
+    /// Refuses what stands in this list, whatever the issuer says of it. Validators share one by cloning it.
+    ///
+    /// What is remembered of a token that was revoked counts no more at once. A token of which it is not known whether it is meant, since
+    /// the answer has no `sid`, say, is asked about anew.
+    pub fn revocations(mut self, revocations: Revocations) -> Self {
+        self.options.revocations = Some(revocations);
+        self
+    }
+
     /// Asks with this HTTP client, whatever Tower layers it wears.
     pub fn http_client(mut self, http: HttpClient) -> Self {
         self.options.http = Some(http);
@@ -275,6 +287,7 @@ impl<C> IntrospectionBuilder<C> {
         if signed.is_some() {
             codec = codec.signed_answers();
         }
+        let revocations = options.revocations;
         let clock = options.clock;
         let store =
             Arc::new(Store::new(options.max_entries, options.negative_ttl, Arc::clone(&clock)));
@@ -304,7 +317,7 @@ impl<C> IntrospectionBuilder<C> {
             })
             .layer(asker);
         let issuer = issuer.as_str().to_owned();
-        let shared = Shared { issuer, keys, store, gate, flight, clock };
+        let shared = Shared { issuer, keys, store, gate, flight, clock, revocations };
         Ok(Introspection { shared: Arc::new(shared), route: Arc::new(route) })
     }
 }

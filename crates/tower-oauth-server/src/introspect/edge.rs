@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tower_oauth_core::codec::{IntrospectionCodec, IntrospectionRequest, IntrospectionResponse};
 use tower_oauth_core::{BoxFuture, Clock, EndpointUri, Error, ErrorKind, Secret};
@@ -31,6 +31,8 @@ pub(super) struct Ask {
     pub(super) key: Key,
     pub(super) token: Secret,
     pub(super) asked: Asked,
+    /// An answer to a question of this moment, or an earlier one, will not do.
+    pub(super) outdated: Option<Instant>,
 }
 
 /// A token, and how often something was forgotten before.
@@ -74,8 +76,12 @@ impl<C: Send + Sync + 'static> Service<Ask> for Asker<C> {
         let edge = Arc::clone(&self.0);
         Box::pin(async move {
             // Between a request's look into the cache and this call another flight may have landed.
-            if let Some(verdict) = edge.store.find(&ask.key, edge.clock.now()) {
-                return Ok(Landed { verdict, asked: None });
+            let is_outdated =
+                |found: &Remembered<C>| ask.outdated.is_some_and(|at| found.known.asked_at() <= at);
+            match edge.store.find(&ask.key, edge.clock.now()) {
+                Some(Ok(found)) if is_outdated(&found) => {}
+                Some(verdict) => return Ok(Landed { verdict, asked: None }),
+                None => {}
             }
             let sort = if edge.store.was_active(&ask.key) { Sort::Known } else { Sort::Stranger };
             let answer = edge.ask(ask.token, sort).await?;

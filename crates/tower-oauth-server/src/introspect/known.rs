@@ -22,6 +22,7 @@ pub(super) struct Known<C> {
     audiences: Vec<String>,
     /// `exp`, if there is one.
     expires_at: Option<i64>,
+    asked_at: Instant,
 }
 
 /// The moment of a question: what is remembered of the answer counts from here.
@@ -79,12 +80,23 @@ impl<C> Rules<C> {
             claims: (self.claims)(token, &self.issuer, ends_at).map(Arc::new),
             audiences: token.audiences.clone(),
             expires_at: token.expires_at,
+            asked_at: asked.at,
         };
         Ok((known, asked.at.checked_add(ttl).unwrap_or(asked.at)))
     }
 }
 
 impl<C> Known<C> {
+    /// What every token says.
+    pub(super) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// When its issuer was asked.
+    pub(super) fn asked_at(&self) -> Instant {
+        self.asked_at
+    }
+
     /// Whether its `exp` has come, without any leeway: the issuer can be asked again.
     pub(super) fn has_expired(&self, wall: i64) -> bool {
         self.expires_at.is_some_and(|exp| wall >= exp)
@@ -163,7 +175,10 @@ fn principal(token: &ActiveToken, issuer: &str, ends_at: i64) -> Principal {
     let mut principal = Principal::new(issuer, ends_at);
     principal.subject = token.subject.clone();
     principal.client_id = token.client_id.clone();
+    principal.issued_at =
+        token.issued_at.and_then(|at| u64::try_from(at).ok()).map(Duration::from_secs);
     principal.token_id = token.token_id.clone();
+    principal.session_id = token.session_id.clone();
     principal.scopes = token.scopes.clone();
     principal.acr = token.acr.clone();
     let auth_time = token.auth_time.and_then(|time| u64::try_from(time).ok());

@@ -26,6 +26,7 @@ use self::edge::{Ask, Asker, FlightKey};
 use self::gate::Gate;
 use self::key::Keys;
 use self::store::{Landed, Store};
+use crate::Revocations;
 
 pub use self::builder::{IntrospectionBuilder, IntrospectionClient, IntrospectionIssuer};
 pub use self::confirm::JwtThenIntrospect;
@@ -103,6 +104,7 @@ struct Shared<C> {
     gate: Arc<Gate>,
     flight: Flight<C>,
     clock: Arc<dyn Clock>,
+    revocations: Option<Revocations>,
 }
 
 /// One question for all who come with the same token.

@@ -11,6 +11,7 @@ mod ready;
 mod snapshot;
 mod status;
 mod store;
+mod verify;
 
 use std::fmt;
 use std::sync::Arc;
@@ -284,6 +285,11 @@ impl Jwks {
     }
 
     /// Whose keys these are, where the address was discovered.
+    #[must_use]
+    pub fn issuer_name(&self) -> Option<&str> {
+        self.0.issuer.as_ref().map(Issuer::as_str)
+    }
+
     pub(crate) fn is_of(&self) -> Option<&Issuer> {
         self.0.issuer.as_ref()
     }

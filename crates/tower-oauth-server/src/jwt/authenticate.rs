@@ -8,6 +8,7 @@ use tower_oauth_jose::{Checked, InvalidToken, StandardClaims, Thumbprint, Unveri
 use super::Jwt;
 use super::cache::{Digest, Entry, Standing};
 use crate::jwks::{Landed, Next, NoFetch, WAITING_RETRY_AFTER_MAX, Wait};
+use crate::revocations::{Standing as Revoked, TokenText};
 use crate::{Authenticate, Caller, Presented, Principal, Rejection, Verdict, observe};
 
 /// How often a token is looked at: the first set, one from before the question, one from after it,
@@ -76,11 +77,11 @@ impl<C: Send + Sync + 'static> Jwt<C> {
 
     fn verify_text(&self, token: &str, sender: Sender) -> Verdict<C> {
         let digest = match self.recall(token) {
-            Ok(caller) => return Verdict::Now(sender.let_in(caller)),
+            Ok(caller) => return Verdict::Now(self.let_in(caller, token, sender)),
             Err(digest) => digest,
         };
         match Unverified::parse_up_to(self.0.rules.max_token_bytes(), token) {
-            Ok(token) => self.judge(token, digest, sender),
+            Ok(parsed) => self.judge(parsed, token, digest, sender),
             Err(reason) => Verdict::Now(Err(Rejection::Invalid(reason))),
         }
     }
@@ -97,8 +98,8 @@ impl<C: Send + Sync + 'static> Jwt<C> {
             return Verdict::Now(Err(Rejection::Invalid(InvalidToken::TooLarge)));
         }
         self.with_status(match self.recall(text) {
-            Ok(caller) => Verdict::Now(sender.let_in(caller)),
-            Err(digest) => self.judge(token, digest, sender),
+            Ok(caller) => Verdict::Now(self.let_in(caller, text, sender)),
+            Err(digest) => self.judge(token, text, digest, sender),
         })
     }
 
@@ -115,8 +116,26 @@ impl<C: Send + Sync + 'static> Jwt<C> {
         found.ok_or(Some(digest))
     }
 
+    /// Lets in who is remembered, unless the token has died since.
+    ///
+    /// What is dead stays remembered: to refuse it again costs a look-up and no signature.
+    fn let_in(
+        &self,
+        caller: Caller<C>,
+        text: &str,
+        sender: Sender,
+    ) -> Result<Caller<C>, Rejection> {
+        sender.let_in(self.unless_revoked(caller, TokenText::Text(text))?)
+    }
+
     /// Judges a token that is not remembered.
-    fn judge(&self, token: Unverified<'_>, digest: Option<Digest>, sender: Sender) -> Verdict<C> {
+    fn judge(
+        &self,
+        token: Unverified<'_>,
+        text: &str,
+        digest: Option<Digest>,
+        sender: Sender,
+    ) -> Verdict<C> {
         let (rules, now) = (&self.0.rules, self.wall_clock());
         let checked = match sender {
             Sender::Unchecked => token.check(rules, now),
@@ -130,7 +149,8 @@ impl<C: Send + Sync + 'static> Jwt<C> {
         for _ in 0..LOOKS {
             let next = match self.look(checked, doubt.take()) {
                 Look::Proven(verified, standing) => {
-                    return Verdict::Now(self.accept(verified, standing, digest));
+                    let text = TokenText::Text(text);
+                    return Verdict::Now(self.accept(verified, standing, digest, text));
                 }
                 Look::Doubtful(token, found) => {
                     let next = self.miss(&token, &found, None, &Landed::Nothing);
@@ -146,7 +166,11 @@ impl<C: Send + Sync + 'static> Jwt<C> {
                 Next::LookAgain => {}
                 Next::Refuse(rejection) => return Verdict::Now(Err(rejection)),
                 Next::Wait(wait) => {
-                    let settle = self.clone().settle(checked.into_owned(), digest, doubt, wait);
+                    let asks = self.0.revocations.is_some();
+                    let text = asks.then(|| TokenText::Sha256(TokenText::Text(text).sha256()));
+                    let text = text.unwrap_or(TokenText::Text(""));
+                    let checked = checked.into_owned();
+                    let settle = self.clone().settle(checked, text, digest, doubt, wait);
                     return Verdict::Later(Box::pin(settle));
                 }
             }
@@ -160,6 +184,7 @@ impl<C> Jwt<C> {
     async fn settle(
         self,
         mut checked: Checked<'static>,
+        text: TokenText<'static>,
         digest: Option<Digest>,
         mut doubt: Option<Doubt>,
         wait: Wait,
@@ -173,7 +198,7 @@ impl<C> Jwt<C> {
             };
             let next = match self.look(checked, doubt.take()) {
                 Look::Proven(verified, standing) => {
-                    return self.accept_late(verified, standing, digest);
+                    return self.accept_late(verified, standing, digest, text);
                 }
                 Look::Doubtful(token, found) => {
                     if newer_keys_may_help(found.reason) {
@@ -272,6 +297,7 @@ impl<C> Jwt<C> {
         verified: Verified,
         standing: Standing,
         digest: Option<Digest>,
+        text: TokenText<'_>,
     ) -> Result<Caller<C>, Rejection> {
         let (from, until) = window(verified.standard(), self.0.rules.leeway());
         let principal = principal(verified.standard(), self.0.rules.leeway());
@@ -282,7 +308,19 @@ impl<C> Jwt<C> {
             let entry = Entry { caller: caller.clone(), from, until, standing };
             cache.put(digest, entry, self.0.clock.unix_seconds());
         }
-        Ok(caller)
+        self.unless_revoked(caller, text)
+    }
+
+    fn unless_revoked(
+        &self,
+        caller: Caller<C>,
+        text: TokenText<'_>,
+    ) -> Result<Caller<C>, Rejection> {
+        let Some(revocations) = &self.0.revocations else { return Ok(caller) };
+        match revocations.standing(&caller.principal, text, None) {
+            Revoked::Revoked => Err(Rejection::Invalid(InvalidToken::Inactive)),
+            Revoked::Alive | Revoked::Unclear => Ok(caller),
+        }
     }
 
     /// The token may have died while it waited.
@@ -291,12 +329,13 @@ impl<C> Jwt<C> {
         verified: Verified,
         standing: Standing,
         digest: Option<Digest>,
+        text: TokenText<'_>,
     ) -> Result<Caller<C>, Rejection> {
         let (_, until) = window(verified.standard(), self.0.rules.leeway());
         if self.0.clock.unix_seconds() >= until {
             return Err(Rejection::Invalid(InvalidToken::Expired));
         }
-        self.accept(verified, standing, digest)
+        self.accept(verified, standing, digest, text)
     }
 
     fn wall_clock(&self) -> SystemTime {
@@ -307,7 +346,7 @@ impl<C> Jwt<C> {
 }
 
 /// Whether the issuer may have put another key in place.
-fn newer_keys_may_help(reason: InvalidToken) -> bool {
+pub(crate) fn newer_keys_may_help(reason: InvalidToken) -> bool {
     matches!(
         reason,
         InvalidToken::UnknownKey | InvalidToken::KeyMismatch | InvalidToken::BadSignature
@@ -349,6 +388,8 @@ fn principal(claims: &StandardClaims, leeway: Duration) -> Principal {
     principal.valid_until = expires_at.saturating_add(leeway);
     principal.acr = claims.acr().map(str::to_owned);
     principal.auth_time = claims.auth_time().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    principal.issued_at = claims.issued_at().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    principal.session_id = claims.session_id().map(str::to_owned);
     principal.token_id = claims.token_id().map(str::to_owned);
     principal.confirmation = claims.confirmation().cloned();
     principal.scopes = Scopes::parse(&claims.scopes().collect::<Vec<_>>().join(" "));

@@ -11,7 +11,7 @@ use tower_oauth_jose::{Algorithm, InvalidToken, KeySet, Profile, StandardClaims,
 use super::cache::{VerifiedTokenCache, VerifiedTokens};
 use super::options::Options;
 use super::{Inner, Jwt, ReadClaims};
-use crate::Jwks;
+use crate::{Jwks, Revocations};
 
 /// The first step to a [`Jwt`]: an issuer, and no audience yet.
 #[derive(Clone, Debug)]
@@ -55,6 +55,7 @@ impl JwtIssuer {
                 verified_tokens: Some(VerifiedTokenCache::new()),
                 #[cfg(feature = "status-list")]
                 status_lists: None,
+                revocations: None,
             },
             claims: Arc::new(|verified: Verified| Ok(verified.into_standard())),
             is_checked: false,
@@ -100,6 +101,7 @@ impl JwtIssuer {
 /// | [`max_lifetime`](Self::max_lifetime) | 24 h |
 /// | [`verified_token_cache`](Self::verified_token_cache) | 10,000 tokens of up to 4 KiB |
 /// | `status_list` (feature `status-list`) | none: `status` means nothing |
+/// | [`revocations`](Self::revocations) | none: only their time ends tokens |
 /// | [`jwks_uri`](Self::jwks_uri) | what the issuer's metadata say |
 /// | [`trust_host`](Self::trust_host) | the issuer's own host only |
 /// | [`stale_for`](Self::stale_for) | 24 h |
@@ -280,6 +282,12 @@ impl<C: 'static> JwtBuilder<C> {
         self
     }
 
+    /// Refuses what stands in this list, however valid it is. Validators share one by cloning it.
+    pub fn revocations(mut self, revocations: Revocations) -> Self {
+        self.options.revocations = Some(revocations);
+        self
+    }
+
     /// The address of the key set, for an issuer without metadata.
     pub fn jwks_uri(mut self, jwks_uri: impl Into<String>) -> Self {
         self.options.jwks_uri = Some(jwks_uri.into());
@@ -329,13 +337,14 @@ impl<C: 'static> JwtBuilder<C> {
     ///
     /// # Errors
     /// A value that cannot work, by name: no absolute https issuer, an empty audience or none, an empty
-    /// list of clients, no algorithm or one that the keys are not for, a check before `claims`, a token size out of bounds, a leeway of more than 300 s, a lifetime below a second; what [`JwksBuilder`](crate::JwksBuilder)
+    /// list of clients, no algorithm or one that the keys are not for, a check before `claims`, a token size out of bounds, a leeway of more than 300 s, a lifetime below a second or beyond that of the revocations; what [`JwksBuilder`](crate::JwksBuilder)
     /// refuses; an option for fetching keys beside [`jwks`](Self::jwks) or [`keys`](Self::keys).
     pub fn build(self) -> Result<Jwt<C>, BuildError> {
         let issuer = Issuer::parse(&self.options.issuer)?;
         let rules = self.options.rules(&issuer)?;
         let clock = Arc::clone(&self.options.clock);
         let verified = self.options.verified_tokens.map(VerifiedTokens::new).transpose()?;
+        let revocations = self.options.revocations.clone();
         #[cfg(feature = "status-list")]
         let (lists, http) = (self.options.status_lists.clone(), self.options.http.clone());
         let jwks = self.options.key_source(&issuer)?;
@@ -348,6 +357,7 @@ impl<C: 'static> JwtBuilder<C> {
             clock,
             claims: self.claims,
             verified,
+            revocations,
             #[cfg(feature = "status-list")]
             status,
         })))

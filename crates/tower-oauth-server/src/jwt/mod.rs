@@ -12,11 +12,11 @@ use std::sync::Arc;
 use tower_oauth_core::Clock;
 use tower_oauth_jose::{InvalidToken, Rules, StandardClaims, Verified};
 
-use crate::Jwks;
+use crate::{Jwks, Revocations};
 
 use self::cache::VerifiedTokens;
 
-pub(crate) use self::authenticate::{Sender, unavailable};
+pub(crate) use self::authenticate::{Sender, newer_keys_may_help, unavailable};
 pub use self::builder::{JwtBuilder, JwtIssuer};
 pub use self::cache::VerifiedTokenCache;
 pub(crate) use self::options::TOKEN_BYTES;
@@ -84,6 +84,8 @@ struct Inner<C> {
     verified: Option<VerifiedTokens<C>>,
     #[cfg(feature = "status-list")]
     status: Option<crate::status_list::StatusCheck>,
+    /// `None`: only their time ends tokens.
+    revocations: Option<Revocations>,
 }
 
 /// Gives the application the claims of a token that was verified.

@@ -10,8 +10,10 @@ use tower_oauth_endpoint::HttpClient;
 use tower_oauth_jose::{Algorithm, AlgorithmSet, KeySet, LARGEST_TOKEN_BYTES, Profile, Rules};
 
 use super::cache::VerifiedTokenCache;
-use crate::Jwks;
+use crate::{Jwks, Revocations};
 
+/// What the rules say if nobody else does.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
 /// How long a token may be allowed to be.
 pub(crate) const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 1024..=LARGEST_TOKEN_BYTES;
@@ -39,6 +41,7 @@ pub(super) struct Options {
     pub(super) verified_tokens: Option<VerifiedTokenCache>,
     #[cfg(feature = "status-list")]
     pub(super) status_lists: Option<crate::StatusLists>,
+    pub(super) revocations: Option<Revocations>,
 }
 
 impl Options {
@@ -98,6 +101,13 @@ impl Options {
                 return refuse("max_lifetime", &value, "is less than a second");
             }
             rules = rules.max_lifetime(max_lifetime);
+        }
+        let lifetime = self.max_lifetime.unwrap_or(DEFAULT_LIFETIME);
+        // A token that outlives the entry which ends it would come back.
+        if let Some(revocations) = self.revocations.as_ref().filter(|list| list.life() < lifetime) {
+            let value = format_args!("{:?}", revocations.life());
+            let why = "is the life of the revocations, and less than max_lifetime";
+            return refuse("revocations", &value, why);
         }
         rules.build().map_err(|error| BuildError::new("rules", error, "cannot be used"))
     }

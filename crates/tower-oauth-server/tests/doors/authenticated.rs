@@ -32,6 +32,8 @@ async fn the_proof_tells_who_called() {
         assert_eq!(caller.client_id(), Some("orders"));
         assert_eq!(caller.issuer(), "https://idp.example");
         assert_eq!(caller.token_id(), Some("jti-1"));
+        assert_eq!(caller.session_id(), Some("sid-1"));
+        assert_eq!(caller.issued_at(), Some(Duration::from_secs(1_700_000_000)));
         assert_eq!(caller.expires_at(), Duration::from_secs(4_000_000_000));
         assert_eq!((caller.valid_until(), caller.confirmation()), (caller.expires_at(), None));
         assert!(caller.scopes().contains("stock.read"));

@@ -74,6 +74,8 @@ fn caller(name: &str, scopes: &str) -> Caller<Claims> {
     principal.subject = Some(name.to_owned());
     principal.client_id = Some("orders".to_owned());
     principal.token_id = Some("jti-1".to_owned());
+    principal.session_id = Some("sid-1".to_owned());
+    principal.issued_at = Some(Duration::from_secs(1_700_000_000));
     principal.scopes = Scopes::parse(scopes);
     Caller::new(principal, Claims { tenant: "acme" })
 }

@@ -9,4 +9,5 @@ mod fixture;
 mod flights;
 mod kinds;
 mod outage;
+mod revoked;
 mod signed;

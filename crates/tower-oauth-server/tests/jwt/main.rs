@@ -11,5 +11,6 @@ mod builder;
 mod by_hand;
 mod cache;
 mod issuers;
+mod revoked;
 mod selection;
 mod verdicts;

@@ -30,6 +30,7 @@ async fn what_the_layers_need_of_a_token_is_in_the_principal() {
         .subject("alice")
         .scope("b a a")
         .claim("jti", "j-1")
+        .claim("sid", "s-1")
         .expires_in(Duration::from_secs(100));
     let caller = house.judge_now(&house.issuer.mint(spec)).unwrap();
     let principal = &caller.principal;
@@ -37,8 +38,11 @@ async fn what_the_layers_need_of_a_token_is_in_the_principal() {
     assert_eq!(principal.subject.as_deref(), Some("alice"));
     assert_eq!(principal.client_id.as_deref(), Some("orders"));
     assert_eq!(principal.token_id.as_deref(), Some("j-1"));
+    assert_eq!(principal.session_id.as_deref(), Some("s-1"));
     assert_eq!(principal.scopes.to_string(), "a b");
     let now = tower_oauth_core::Clock::unix_seconds(&house.clock);
+    let issued_at = principal.issued_at.unwrap().as_secs();
+    assert_eq!(issued_at, u64::try_from(now).unwrap());
     assert_eq!(principal.expires_at.as_secs(), u64::try_from(now).unwrap() + 100);
     assert_eq!(caller.claims.subject(), Some("alice"));
     assert!(caller.claims.has_audience(AUDIENCE));
