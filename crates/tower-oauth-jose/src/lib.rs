@@ -47,6 +47,10 @@
 //! [`Unverified::check_bound`] and compares the [`Confirmation`] with the key of a [`DpopProof`] (RFC 9449) or the digest of a certificate
 //! (RFC 8705).
 //!
+//! # Signing
+//!
+//! [`SigningKey`] signs what a client proves itself with: a [`ClientAssertion`] (RFC 7523). Tokens are not issued here.
+//!
 //! # Limits
 //!
 //! A token has at most [`MAX_TOKEN_BYTES`] (or what the rules say), its encoded header [`MAX_HEADER_BYTES`], a key id
@@ -65,6 +69,7 @@ mod key;
 mod profile;
 mod rules;
 mod shape;
+mod sign;
 mod token;
 
 pub use self::algorithm::{Algorithm, AlgorithmSet, UnknownAlgorithm};
@@ -79,6 +84,7 @@ pub use self::key::{
 pub use self::profile::Profile;
 pub use self::rules::{InvalidRules, Rules, RulesBuilder};
 pub use self::shape::is_jws_shaped;
+pub use self::sign::{ClientAssertion, InvalidSigningKey, SigningKey};
 pub use self::token::{Checked, Unproven, Unverified, Verified};
 
 /// The longest DPoP proof that is looked at, in bytes: 8 KiB.

@@ -12,6 +12,7 @@ mod several;
 mod signature;
 mod signed_answers;
 mod signer;
+mod signing;
 mod speccheck;
 mod vectors;
 mod wycheproof;
