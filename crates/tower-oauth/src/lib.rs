@@ -14,6 +14,21 @@ pub use tower_single_flight as single_flight;
 /// Sans-IO codecs: one protocol message each, for those who write a transport, a store or a source.
 pub use tower_oauth_core::codec;
 
+#[cfg(all(feature = "client", feature = "assertions"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "client", feature = "assertions"))))]
+pub use tower_oauth_client::{
+    ClientAssertion, InvalidSigningKey, KeyFile, SigningKey, SigningKeySource,
+};
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub use tower_oauth_client::{
+    AssertionAudience, AssertionRequest, Client, LostRefresh, MemoryStore, Redeeming,
+    RefreshTokenStore, SecretFile, SecretSource, SessionId, StoredRefreshToken, SubjectToken,
+    TokenTypeUri,
+};
+#[cfg(all(feature = "client", feature = "sealed-store"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "client", feature = "sealed-store"))))]
+pub use tower_oauth_client::{SealedFile, SealingKey};
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use tower_oauth_client::{
@@ -41,9 +56,9 @@ pub use tower_oauth_server::{
     Tenants, TenantsBuilder, UntilExpiry, Verdict, VerifiedTokenCache, VerifyingKey,
 };
 
-/// JWS, JWK and claims, as the server door uses them.
-#[cfg(feature = "server")]
-#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+/// JWS, JWK and claims, as the server door uses them, and what the client door signs with.
+#[cfg(any(feature = "server", feature = "assertions"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "server", feature = "assertions"))))]
 pub use tower_oauth_jose as jose;
 
 /// What most programs need.
