@@ -14,6 +14,7 @@ mod builder;
 mod cache;
 mod canary;
 mod errors;
+mod grants;
 mod layers;
 mod refresh;
 mod rejections;
