@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tower_oauth_core::codec::{Grant, TokenAnswer, TokenRequest, TokenResponse};
 use tower_oauth_core::{Error, ErrorKind, OAuthCode, Secret};
@@ -44,7 +44,7 @@ pub(super) enum Redeemed {
 
 /// Between two looks at what another process does.
 const LOOK: Duration = Duration::from_millis(100);
-/// For so long another process that has the token in hand is waited for, beyond the deadline of its exchange.
+/// For so long another process that has the token in hand is waited for, beyond the deadline of an exchange.
 const LEASE: Duration = Duration::from_secs(2);
 /// So often a record that others change under our hands is read again.
 const ROUNDS: u32 = 200;
@@ -53,6 +53,7 @@ impl Session {
     /// Redeems the refresh token, if there is one. Only with [`turn`](Self::turn) in hand.
     pub(super) async fn redeem(&self, epoch: u64, request: &TokenRequest) -> Redeemed {
         let mut refused: Option<(Error, u64)> = None;
+        let mut watched: Option<(u64, Instant)> = None;
         for _ in 0..ROUNDS {
             let found = match self.record().await {
                 Ok(Some(found)) => found,
@@ -67,13 +68,15 @@ impl Session {
                 return Redeemed::No(Some(error.clone()), found.stored);
             }
             let now = self.clock().unix_seconds();
+            if record.redeeming.is_some_and(|other| other.holder != self.holder)
+                && self.is_in_hand(record.generation, &mut watched)
+            {
+                // Its successor is what we want, never the token itself.
+                tokio::time::sleep(LOOK).await;
+                continue;
+            }
             let since = match record.redeeming {
                 None => now,
-                Some(other) if other.holder != self.holder && self.is_in_hand(other, now) => {
-                    // Its successor is what we want, never the token itself.
-                    tokio::time::sleep(LOOK).await;
-                    continue;
-                }
                 Some(lost) if self.lost.may_present(record, lost.since, now) => lost.since,
                 Some(_) => return Redeemed::No(refused.map(|(error, _)| error), found.stored),
             };
@@ -134,9 +137,19 @@ impl Session {
         }
     }
 
-    fn is_in_hand(&self, other: Redeeming, now: i64) -> bool {
-        let lease = self.edge.deadline.saturating_add(LEASE);
-        now.saturating_sub(other.since) < i64::try_from(lease.as_secs()).unwrap_or(i64::MAX)
+    /// Whether another process may still be redeeming the record. Measured by how long we have looked at it, since the clock of
+    /// that process may be another one than ours.
+    fn is_in_hand(&self, generation: u64, watched: &mut Option<(u64, Instant)>) -> bool {
+        let now = self.clock().now();
+        match watched {
+            Some((seen, since)) if *seen == generation => {
+                now.saturating_duration_since(*since) < self.edge.deadline.saturating_add(LEASE)
+            }
+            _ => {
+                *watched = Some((generation, now));
+                true
+            }
+        }
     }
 }
 

@@ -54,7 +54,7 @@ pub struct StoredRefreshToken {
 pub struct Redeeming {
     /// A number that the process drew.
     pub holder: u64,
-    /// When it was sent for the first time, in seconds since 1970.
+    /// When it was sent for the first time, in seconds since 1970 by the clock of that process.
     pub since: i64,
 }
 

@@ -22,6 +22,7 @@ mod replay;
 mod restart;
 mod rig;
 mod runtimes;
+mod secret_files;
 mod stacked;
 mod storms;
 mod trouble;
