@@ -9,7 +9,7 @@ use tower_oauth_core::codec::Metadata;
 use tower_oauth_core::{Clock, EndpointUri, Error, ErrorKind, Issuer};
 use tower_service::Service;
 
-use self::several::Others;
+pub use self::several::FurtherAddresses;
 use crate::{Discovery, HttpClient};
 
 /// Metadata is read again after an hour.
@@ -30,7 +30,7 @@ const REDISCOVERY_DEADLINE: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Locator {
     place: Arc<Place>,
-    others: Option<Arc<Others>>,
+    others: Option<Arc<FurtherAddresses>>,
 }
 
 enum Place {
@@ -87,7 +87,8 @@ impl Locator {
         deadline: Duration,
     ) -> Self {
         let uris: Vec<_> = uris.into_iter().collect();
-        self.others = (!uris.is_empty()).then(|| Arc::new(Others::new(uris, clock, deadline)));
+        self.others =
+            (!uris.is_empty()).then(|| Arc::new(FurtherAddresses::new(uris, clock, deadline)));
         self
     }
 

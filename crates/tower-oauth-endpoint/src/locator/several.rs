@@ -1,5 +1,6 @@
 //! Several addresses of one endpoint: an active and a passive one, regions.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,8 +11,10 @@ use tower_oauth_core::{Clock, EndpointUri, Error, ErrorKind};
 const PROBE_AFTER: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// The addresses after the first one, and what is known of all of them.
-pub(super) struct Others {
+/// The addresses of an endpoint after the first one, and which of all of them is well.
+///
+/// [`Locator::also_at`](crate::Locator::also_at) has one inside; this is for who finds the first address in another way.
+pub struct FurtherAddresses {
     uris: Vec<EndpointUri>,
     health: Mutex<Health>,
     clock: Arc<dyn Clock>,
@@ -29,17 +32,23 @@ struct Health {
     failures: u32,
 }
 
-impl Others {
-    pub(super) fn new(uris: Vec<EndpointUri>, clock: Arc<dyn Clock>, deadline: Duration) -> Self {
+impl FurtherAddresses {
+    /// These addresses, in this order. `deadline` is the time for all tries of a call together.
+    #[must_use]
+    pub fn new(uris: Vec<EndpointUri>, clock: Arc<dyn Clock>, deadline: Duration) -> Self {
         Self { uris, health: Mutex::default(), clock, deadline }
     }
 
-    /// Tries the addresses in turn: the one that answered last, or the first one when its time has come, then the rest
-    /// in their order. Each gets an equal share of the time that is left, so that one that hangs leaves some for the next.
-    pub(super) async fn call<T, F>(
+    /// Tries the addresses in turn: the one that answered last, or the first one (`None`) when its time has come, then the
+    /// rest in their order. Each gets an equal share of the time that is left, so that one that hangs leaves some for the next.
+    ///
+    /// # Errors
+    /// Of the last address that was tried: the first error that does not pass, or that `may_repeat` does not allow to
+    /// go on after, or that of the last address there is.
+    pub async fn call<T, F>(
         &self,
         call: impl Fn(Option<EndpointUri>) -> F,
-        may_move: impl Fn(&Error) -> bool,
+        may_repeat: impl Fn(&Error) -> bool,
     ) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
@@ -59,7 +68,7 @@ impl Others {
                 // It is in trouble. (A refusal is none: who refuses is well.)
                 Err(error) if error.is_transient() => {
                     self.failed(index);
-                    if left > 0 && may_move(error) {
+                    if left > 0 && may_repeat(error) {
                         continue;
                     }
                 }
@@ -110,5 +119,11 @@ impl Others {
 
     fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for FurtherAddresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FurtherAddresses").field(&self.uris).finish()
     }
 }

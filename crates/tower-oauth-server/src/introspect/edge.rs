@@ -10,7 +10,7 @@ use tower_oauth_core::codec::{
     IntrospectionCodec, IntrospectionRequest, IntrospectionResponse, Metadata,
 };
 use tower_oauth_core::{BoxFuture, Clock, EndpointUri, Error, ErrorKind, Issuer, Secret};
-use tower_oauth_endpoint::{Discovery, Endpoint, HttpClient};
+use tower_oauth_endpoint::{Discovery, Endpoint, FurtherAddresses, HttpClient};
 use tower_oauth_jose::InvalidToken;
 use tower_service::Service;
 use tower_single_flight::{FlightError, SingleFlight};
@@ -22,7 +22,7 @@ use super::signed::SignedAnswers;
 use super::store::{Landed, Remembered, Store};
 
 /// The total time of a question, discovery included.
-const DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// How long a question may wait for its turn.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a discovered address is believed.
@@ -47,6 +47,8 @@ pub(super) struct Asker<C>(pub(super) Arc<Edge<C>>);
 
 pub(super) struct Edge<C> {
     pub(super) place: Place,
+    /// `None`: there is only the one.
+    pub(super) further: Option<FurtherAddresses>,
     pub(super) endpoint: Endpoint<IntrospectionCodec, HttpClient>,
     pub(super) signed: Option<SignedAnswers>,
     pub(super) rules: Rules<C>,
@@ -145,10 +147,20 @@ impl<C> Edge<C> {
     }
 
     async fn exchange(&self, token: Secret) -> Result<IntrospectionResponse, Error> {
-        let endpoint = self.address().await?;
-        let mut asking = self.endpoint.clone();
-        std::future::poll_fn(|cx| asking.poll_ready(cx)).await?;
-        let answer = asking.call(IntrospectionRequest { endpoint, token }).await?;
+        let token = &token;
+        let once = |uri: Option<EndpointUri>| async move {
+            let endpoint = match uri {
+                None => self.address().await?,
+                Some(uri) => uri,
+            };
+            let mut asking = self.endpoint.clone();
+            std::future::poll_fn(|cx| asking.poll_ready(cx)).await?;
+            asking.call(IntrospectionRequest { endpoint, token: token.clone() }).await
+        };
+        let answer = match &self.further {
+            None => once(None).await?,
+            Some(further) => further.call(once, |_| true).await?,
+        };
         match (answer, &self.signed) {
             (IntrospectionResponse::Signed(jwt), Some(signed)) => {
                 signed.open(&jwt, &*self.clock).await

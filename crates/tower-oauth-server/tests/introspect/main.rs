@@ -6,6 +6,7 @@ mod builder;
 mod cache;
 mod fixture;
 mod flights;
+mod further;
 mod kinds;
 mod outage;
 mod signed;
