@@ -8,27 +8,15 @@ pub use tower_oauth_core::{
     BoxFuture, BuildError, Challenge, Challenges, Clock, EndpointUri, Error, ErrorKind, Issuer,
     Need, OAuthCode, Scopes, Secret, SystemClock, Token, TokenId, TokenSource,
 };
+#[cfg(feature = "transport")]
+#[cfg_attr(docsrs, doc(cfg(feature = "transport")))]
+pub use tower_oauth_endpoint::TransportBuilder;
 pub use tower_oauth_endpoint::{BoxError, Discovery, Endpoint, HttpClient, SharedService};
 pub use tower_single_flight as single_flight;
 
 /// Sans-IO codecs: one protocol message each, for those who write a transport, a store or a source.
 pub use tower_oauth_core::codec;
 
-#[cfg(all(feature = "client", feature = "assertions"))]
-#[cfg_attr(docsrs, doc(cfg(all(feature = "client", feature = "assertions"))))]
-pub use tower_oauth_client::{
-    ClientAssertion, InvalidSigningKey, KeyFile, SigningKey, SigningKeySource,
-};
-#[cfg(feature = "client")]
-#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
-pub use tower_oauth_client::{
-    AssertionAudience, AssertionRequest, Client, LostRefresh, MemoryStore, Redeeming,
-    RefreshTokenStore, SecretFile, SecretSource, SessionId, StoredRefreshToken, SubjectToken,
-    TokenTypeUri,
-};
-#[cfg(all(feature = "client", feature = "sealed-store"))]
-#[cfg_attr(docsrs, doc(cfg(all(feature = "client", feature = "sealed-store"))))]
-pub use tower_oauth_client::{SealedFile, SealingKey};
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use tower_oauth_client::{
@@ -37,6 +25,21 @@ pub use tower_oauth_client::{
     RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer, StandardPolicy, TokenCache,
     TokenCacheBuilder, TokenVerdict,
 };
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub use tower_oauth_client::{
+    AssertionAudience, AssertionRequest, Client, LostRefresh, MemoryStore, Redeeming,
+    RefreshTokenStore, SecretFile, SecretSource, SessionId, StoredRefreshToken, SubjectToken,
+    TokenTypeUri,
+};
+#[cfg(all(feature = "client", feature = "assertions"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "client", feature = "assertions"))))]
+pub use tower_oauth_client::{
+    ClientAssertion, InvalidSigningKey, KeyFile, SigningKey, SigningKeySource,
+};
+#[cfg(all(feature = "client", feature = "sealed-store"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "client", feature = "sealed-store"))))]
+pub use tower_oauth_client::{SealedFile, SealingKey};
 
 #[cfg(all(feature = "server", feature = "axum"))]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "server", feature = "axum"))))]

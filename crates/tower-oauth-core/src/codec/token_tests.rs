@@ -197,7 +197,8 @@ fn each_grant_writes_its_own_parameters_and_no_other() {
         ..exchange()
     };
     let password = Grant::Password { username: "alice".into(), password: "p&w d".into() };
-    let cases: Vec<(Grant, &str, Vec<(&str, &str)>)> = vec![
+    type Own<'a> = Vec<(&'a str, &'a str)>;
+    let cases: Vec<(Grant, &str, Own<'_>)> = vec![
         (Grant::ClientCredentials, "client_credentials", vec![]),
         (Grant::RefreshToken("r+1".into()), "refresh_token", vec![("refresh_token", "r+1")]),
         (password, "password", vec![("username", "alice"), ("password", "p&w d")]),

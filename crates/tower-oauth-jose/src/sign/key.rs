@@ -41,7 +41,8 @@ enum Material {
     Rsa(RsaKeyPair, &'static dyn RsaEncoding),
     Ec(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
-    Hmac(hmac::Key),
+    /// Boxed, since it is some times as large.
+    Hmac(Box<hmac::Key>),
 }
 
 /// Why a key cannot sign. It never holds any part of the key.
@@ -112,7 +113,7 @@ impl SigningKey {
         if secret.len() < length {
             return Err(InvalidSigningKey::ShortSecret);
         }
-        let material = Arc::new(Material::Hmac(hmac::Key::new(hash, secret)));
+        let material = Arc::new(Material::Hmac(Box::new(hmac::Key::new(hash, secret))));
         Ok(Self { algorithm, kid: None, material })
     }
 
