@@ -389,7 +389,7 @@ async fn a_token_is_exchanged_on_behalf_of_its_user() {
     // Not the server's to give: a type that it does not know, a token that it has forgotten.
     assert_eq!(
         token(&behalf(SubjectToken::id_token(subject.as_str()))).await,
-        Err(ErrorKind::Reauthenticate)
+        Err(ErrorKind::OAuth(OAuthCode::InvalidRequest))
     );
     assert_eq!(
         token(&behalf(SubjectToken::access_token("forged"))).await,

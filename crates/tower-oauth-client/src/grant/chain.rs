@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tower_oauth_core::codec::{TokenRequest, TokenResponse};
-use tower_oauth_core::{BoxFuture, Error, ErrorKind};
+use tower_oauth_core::{BoxFuture, Error, ErrorKind, OAuthCode};
 use tower_service::Service;
 
 use super::link::Link;
@@ -69,13 +69,20 @@ impl Chain {
         Err(self.ended(refused))
     }
 
-    /// Nothing has worked. Where a person stands behind it, that person can sign in again.
+    /// Nothing has worked. Where a person stands behind what was refused, that person can sign in again; that helps against no
+    /// other refusal.
     fn ended(&self, refused: Option<Error>) -> Error {
         let ends_with_the_client = self.links.last().is_some_and(|link| !link.is_of_a_user());
         match refused {
-            Some(error) if ends_with_the_client => error,
-            Some(error) => Error::new(ErrorKind::Reauthenticate).with_source(error),
             None => ErrorKind::Reauthenticate.into(),
+            Some(error) => match error.kind() {
+                ErrorKind::OAuth(OAuthCode::InvalidGrant | OAuthCode::Other)
+                    if !ends_with_the_client =>
+                {
+                    Error::new(ErrorKind::Reauthenticate).with_source(error)
+                }
+                _ => error,
+            },
         }
     }
 }

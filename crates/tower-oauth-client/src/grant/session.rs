@@ -188,7 +188,12 @@ impl Session {
 
     pub(super) fn put_unclaimed(&self, response: TokenResponse) {
         let now = self.clock().now();
-        self.state().unclaimed = Some((response, now));
+        let mut state = self.state();
+        // Of this session, and not of one that has ended since.
+        let last = state.access.as_ref().map(Secret::expose);
+        if last == Some(response.access_token.expose()) {
+            state.unclaimed = Some((response, now));
+        }
     }
 
     pub(super) fn take_unclaimed(&self) -> Option<TokenResponse> {

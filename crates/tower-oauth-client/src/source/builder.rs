@@ -48,7 +48,7 @@ pub enum AuthMethod {
 /// Only a refusal of *what was presented* leads on: `invalid_grant`, `unsupported_grant_type`, `invalid_request`, and codes that are not in
 /// the RFCs. It ends with `invalid_client`, `unauthorized_client`, `invalid_scope` and `invalid_target`, which the next grant would meet as
 /// well, with an answer of less scope or of another type, and with any passing trouble: that a server does not answer is no reason to send it a password.
-/// Where nothing is left, and a person stands behind the session, the error is
+/// Where nothing is left the error is the last refusal; or, if that was of a user's credentials,
 /// [`ErrorKind::Reauthenticate`](tower_oauth_core::ErrorKind::Reauthenticate).
 #[must_use]
 pub struct TokenCacheBuilder {

@@ -12,7 +12,7 @@ use tower::service_fn;
 use tower_oauth_client::{
     BoxFuture, Client, Error, ErrorKind, HttpClient, LostRefresh, MemoryStore, Need, OAuthCode,
     RefreshTokenStore, Secret, SecretSource, SessionId, StoredRefreshToken, SubjectToken,
-    TokenCache, TokenCacheBuilder, TokenSource,
+    TokenCache, TokenCacheBuilder, TokenSource, TokenTypeUri,
 };
 
 use crate::rig::{TokioClock, ms, sleep_ms};
@@ -226,6 +226,42 @@ async fn each_grant_stands_alone_and_the_client_asks_for_itself_only_if_told() {
         assert_eq!(fetch(&tokens).await, Err(refused), "{word}");
         assert_eq!(server.sent(), [word]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_refusal_that_a_log_in_would_help_against_asks_for_one() {
+    for (code, expected) in [
+        ("invalid_grant", ErrorKind::Reauthenticate),
+        ("interaction_required", ErrorKind::Reauthenticate),
+        ("unsupported_grant_type", ErrorKind::OAuth(OAuthCode::UnsupportedGrantType)),
+        ("invalid_request", ErrorKind::OAuth(OAuthCode::InvalidRequest)),
+    ] {
+        let server = Server::says([Say::OAuth(code)]);
+        let tokens = named(&server).password("alice", "pw").build().unwrap();
+        assert_eq!(fetch(&tokens).await, Err(expected), "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_nobody_waits_for_serves_the_next_one_who_asks() {
+    let server = Server::says([Say::Token(Some("r1"))]);
+    let slow = server.clone();
+    let http = HttpClient::new(service_fn(move |request: Request<Full<Bytes>>| {
+        let inner = slow.http();
+        async move {
+            sleep_ms(900).await;
+            tower::ServiceExt::oneshot(inner, request).await
+        }
+    }));
+    // The endpoint takes less than its deadline, and what comes before it does the rest.
+    let password = SecretSource::call(|| async {
+        sleep_ms(500).await;
+        Ok(Secret::new("pw"))
+    });
+    let tokens = builder(&server).http_client(http).client(Client::public("app"));
+    let tokens = tokens.password("alice", password).deadline(ms(1000)).build().unwrap();
+    assert_eq!(fetch(&tokens).await, Ok(()), "by the second try");
+    assert_eq!(server.sent(), ["password"], "which had nothing left to do");
 }
 
 #[tokio::test(start_paused = true)]
@@ -633,5 +669,52 @@ async fn grants_that_cannot_work_are_named_by_build() {
     for (start, built) in cases {
         let text = built.expect_err(start).to_string();
         assert!(text.starts_with(start), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l01_no_grant_and_no_record_shows_what_it_holds() {
+    let server = Server::says([Say::Token(Some("CANARY-r2")), Say::OAuth("invalid_grant")]);
+    let canary = || Secret::new("CANARY");
+    let builder = builder(&server)
+        .client(Client::basic("app", canary()))
+        .refresh_token(canary())
+        .token_exchange(SubjectToken::jwt(canary()).actor(canary(), TokenTypeUri::JWT))
+        .password("CANARY", canary());
+    let mut shown = format!("{builder:?}");
+    let store = Shaky::default();
+    let tokens = builder.session("shop").refresh_token_store(store.clone()).build().unwrap();
+    fetch(&tokens).await.unwrap();
+    let id = Arc::new(Mutex::new(None));
+    let asking = Watching(Arc::clone(&id));
+    drop(named(&server).refresh_token_store(asking.clone()).build().unwrap().log_out().await);
+    let id = id.lock().unwrap().clone().unwrap();
+    let record = StoredRefreshToken::decode(b"tower-oauth-refresh 1\n1 yes 0 0\nCANARY").unwrap();
+    shown.push_str(&format!("{tokens:?} {record:?} {id:?} {:?}", store.inner));
+    shown.push_str(&format!(
+        "{:?} {:?}",
+        SecretSource::from(canary()),
+        SubjectToken::jwt(canary())
+    ));
+    assert!(!shown.contains("CANARY"), "{shown}");
+}
+
+/// A store that notes for whom it was asked.
+#[derive(Clone)]
+struct Watching(Arc<Mutex<Option<SessionId>>>);
+
+impl RefreshTokenStore for Watching {
+    fn load(&self, of: &SessionId) -> BoxFuture<Result<Option<StoredRefreshToken>, Error>> {
+        *self.0.lock().unwrap() = Some(of.clone());
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn swap(
+        &self,
+        _of: &SessionId,
+        _expected: u64,
+        _next: Option<StoredRefreshToken>,
+    ) -> BoxFuture<Result<bool, Error>> {
+        Box::pin(std::future::ready(Ok(true)))
     }
 }
