@@ -278,6 +278,20 @@ async fn t09_without_a_grace_and_without_a_fallback_a_lost_answer_asks_for_a_log
     assert_eq!(idp.revoked_grants().await, 0);
 }
 
+#[tokio::test]
+async fn t09_a_grace_that_the_server_does_not_have_costs_the_session_and_the_password_saves_the_call()
+ {
+    let idp = start().await;
+    let clock = ManualClock::new();
+    let lost = LostRefresh::RetryWithin(Duration::from_secs(20));
+    let tokens = with_password(&idp, &clock).lost_refresh(lost).build().unwrap();
+    token(&tokens).await.unwrap();
+    clock.advance(LIFE);
+    idp.fault(Fault::at("/token").lose_answer().times(1)).await;
+    assert!(token(&tokens).await.is_ok());
+    assert_eq!(idp.revoked_grants().await, 1, "the server saw it twice, and said so");
+}
+
 // === E, G, H ===
 
 #[tokio::test]
