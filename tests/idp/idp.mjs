@@ -17,6 +17,9 @@
 //   issuer_path  "/realms/shop": the issuer URL gets this path
 //   jwks_cache_control  the Cache-Control of /jwks; none without it
 //   dpop_nonce   true: a DPoP proof at the token endpoint needs a nonce
+//   users        {name: password}: who may use the grants `password` and, with a token of theirs, token exchange. A client needs
+//                grant_types for both, and refresh_token. Refresh tokens rotate, and one that comes twice ends its family
+//   refresh_grace_s  for so many seconds a refresh token that was rotated is taken once more
 //   extra_keys   true, or [jwk, ...]: foreign keys to publish from the start, see POST /extra-keys
 //
 // Admin, JSON in and out:
@@ -26,23 +29,25 @@
 //                                   "same_kid"  new key material under the kid in use
 //                                   "withdraw"  the keys that no longer sign are gone
 //   POST /fault           {"path", "times", "delay_ms", "reset", "status", "body", "content_type",
-//                         "retry_after"}. `path` covers what lies below it ("/" all); no `times`: until cleared. The newest
-//                         fault that fits is played. A delay alone only slows the real answer down.
+//                         "retry_after", "lose_answer", "every"}. `path` covers what lies below it ("/" all); no `times`: until cleared. The newest
+//                         fault that fits is played. A delay alone only slows the real answer down. lose_answer: the server does
+//                         its work, and the connection is reset in the place of the answer. every: of N calls the last one only.
 //   POST /fault/clear
 //   POST /extra-keys      {"keys": true | [jwk, ...] | false}: true means keys of kinds that nobody can use
 //   POST /login           {"client_id", "client_secret", "account", "scope", "resource"}: logs the account in with a fresh browser, by the
 //                         authorization code flow; {"browser", "access_token"} comes back
 //   POST /logout          {"browser"}: logs out there (RP-initiated), which sends logout tokens
-//   GET  /counters        {"/token": 3, "/jwks": 1}: calls by path, those that met a fault included
+//   GET  /counters        {"/token": 3, "/jwks": 1}: calls by path, those that met a fault included; and revoked_grants: how many
+//                         families of refresh tokens were ended
 //   POST /counters/reset
 
-import { generateKeyPairSync, randomBytes, randomInt } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, randomBytes, randomInt } from 'node:crypto';
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { exportJWK, generateKeyPair } from 'jose';
 import { logIn, logInPage, logOut, registration, unattended } from './browser.mjs';
-import { MapAdapter, memory } from './map_adapter.mjs';
+import { MapAdapter, memory, settings } from './map_adapter.mjs';
 
 // oidc-provider sends its notices to stdout, which here belongs to the ready line alone; and what it has to
 // say about the Node version is the same at each of many starts.
@@ -59,7 +64,8 @@ const { values: args } = parseArgs({
     config: { type: 'string', default: '{}' },
   },
 });
-const config = { clients: [], resources: [], issuer_path: '', ...JSON.parse(args.config) };
+const config = { clients: [], resources: [], issuer_path: '', users: {}, ...JSON.parse(args.config) };
+settings.refreshGrace = config.refresh_grace_s ?? 0;
 
 // === keys ===
 
@@ -141,10 +147,16 @@ function newProvider() {
       id_token_signed_response_alg: algorithms[0],
       // Used where a client asks for signed answers (RFC 9701); its default is RS256, too.
       introspection_signed_response_alg: algorithms[0],
-      ...registration(client),
+      ...registration(clientMetadata(client)),
     })),
-    clientAuthMethods: ['client_secret_basic', 'client_secret_post'],
-    enabledJWA: { idTokenSigningAlgValues: algorithms, introspectionSigningAlgValues: algorithms },
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt', 'none'],
+    enabledJWA: {
+      idTokenSigningAlgValues: algorithms,
+      introspectionSigningAlgValues: algorithms,
+      clientAuthSigningAlgValues: ['HS256', 'RS256', 'PS256', 'ES256', 'EdDSA'],
+    },
+    issueRefreshToken: async () => true,
+    rotateRefreshToken: true,
     features: {
       backchannelLogout: { enabled: true },
       // The nonces' secret outlives a rotation, so that only the keys change.
@@ -171,13 +183,21 @@ function newProvider() {
     routes: { introspection: '/introspect', revocation: '/revoke' },
     scopes: [config.resources, config.clients].flat().flatMap(({ scope }) => scope?.split(' ') ?? []),
     ttl: {
-      AccessToken: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? 3600,
-      ClientCredentials: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? 3600,
+      AccessToken: lifetime,
+      ClientCredentials: lifetime,
+      Grant: 1_209_600,
+      RefreshToken: 1_209_600,
     },
   });
+  provider.registerGrantType('password', passwordGrant(provider), ['username', 'password', 'scope', 'resource']);
+  const exchanged = ['subject_token', 'subject_token_type', 'requested_token_type', 'scope', 'resource', 'audience'];
+  provider.registerGrantType(TOKEN_EXCHANGE, tokenExchange(provider), exchanged);
   provider.on('server_error', (_ctx, error) => console.error(error));
   provider.on('backchannel.error', (_ctx, error) => console.error(error));
   provider.use(logInPage(provider));
+  provider.on('grant.revoked', () => {
+    counters.revoked_grants = (counters.revoked_grants ?? 0) + 1;
+  });
   provider.use(async (ctx, next) => {
     await next();
     if (ctx.path !== '/jwks') return;
@@ -186,6 +206,59 @@ function newProvider() {
     if (config.jwks_cache_control) ctx.set('Cache-Control', config.jwks_cache_control);
   });
   return provider.callback();
+}
+
+const lifetime = (_ctx, token) => token.resourceServer?.accessTokenTTL ?? 3600;
+
+/** A public key in PEM becomes the client's key set. */
+function clientMetadata({ public_key: pem, alg, ...client }) {
+  if (!pem) return client;
+  const jwk = createPublicKey(pem).export({ format: 'jwk' });
+  return { ...client, token_endpoint_auth_signing_alg: alg, jwks: { keys: [{ ...jwk, use: 'sig', alg, kid: 'k1' }] } };
+}
+
+// === two grants that oidc-provider does not have ===
+
+const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
+
+function passwordGrant(provider) {
+  return async (ctx) => {
+    const { username, password } = ctx.oidc.params;
+    if (!username || config.users[username] !== password) throw new errors.InvalidGrant('wrong name or password');
+    ctx.body = await issue(provider, ctx, username, 'password');
+  };
+}
+
+/** RFC 8693: an access token of ours for another one of the same user. */
+function tokenExchange(provider) {
+  return async (ctx) => {
+    const { subject_token: token, subject_token_type: type } = ctx.oidc.params;
+    if (type !== ACCESS_TOKEN) throw new errors.InvalidRequest('this type of subject token is not known');
+    const subject = await provider.AccessToken.find(token);
+    if (!subject) throw new errors.InvalidGrant('the subject token is not active');
+    const { refresh_token: _, ...answer } = await issue(provider, ctx, subject.accountId, 'token-exchange');
+    ctx.body = { ...answer, issued_token_type: ACCESS_TOKEN };
+  };
+}
+
+async function issue(provider, ctx, accountId, gty) {
+  const { client, params } = ctx.oidc;
+  const identifier = params.resource ?? config.resources[0]?.identifier;
+  const scope = params.scope ?? client.scope;
+  const info = resourceServer(identifier);
+  checkAuthMethod(ctx, client);
+  const grant = new provider.Grant({ accountId, clientId: client.clientId });
+  for (const resource of config.resources) grant.addResourceScope(resource.identifier, resource.scope ?? '');
+  const grantId = await grant.save();
+  const access = new provider.AccessToken({ accountId, client, grantId, gty });
+  access.resourceServer = new provider.ResourceServer(identifier, info);
+  access.scope = grant.getResourceScopeFiltered(identifier, scope?.split(' ') ?? []);
+  const resource = config.resources.map((known) => known.identifier);
+  const refresh = new provider.RefreshToken({ accountId, client, grantId, gty, scope, resource, rotations: 0 });
+  const access_token = await access.save();
+  const { expiration: expires_in, tokenType: token_type } = access;
+  return { access_token, expires_in, token_type, scope: access.scope, refresh_token: await refresh.save() };
 }
 
 function resourceServer(identifier) {
@@ -200,8 +273,11 @@ function resourceServer(identifier) {
 function checkAuthMethod(ctx, client) {
   // Where people are sent to log in, no client shows a secret.
   if (ctx.oidc.route !== 'token') return;
-  const used = ctx.headers.authorization ? 'client_secret_basic' : 'client_secret_post';
-  if (client.clientAuthMethod !== used) {
+  const { client_assertion, client_secret } = ctx.oidc.body ?? {};
+  const inForm = client_secret ? ['client_secret_post'] : ['none'];
+  const signed = ['private_key_jwt', 'client_secret_jwt'];
+  const used = ctx.headers.authorization ? ['client_secret_basic'] : client_assertion ? signed : inForm;
+  if (!used.includes(client.clientAuthMethod)) {
     throw new errors.InvalidClientAuth(`${used} instead of ${client.clientAuthMethod}`);
   }
 }
@@ -228,6 +304,13 @@ async function serve(req, res) {
   const fault = takeFault(path);
   if (fault?.delay_ms) await sleep(fault.delay_ms);
   if (fault?.reset) return req.socket.resetAndDestroy();
+  if (fault?.lose_answer) {
+    res.write = () => true;
+    res.end = () => {
+      req.socket.resetAndDestroy();
+      return res;
+    };
+  }
   if (fault?.status || fault?.body !== undefined) {
     const headers = { 'content-type': fault.content_type ?? 'application/json' };
     if (fault.retry_after !== undefined) headers['retry-after'] = fault.retry_after;
@@ -246,6 +329,10 @@ let counters = {};
 
 function takeFault(path) {
   const fault = faults.find((f) => f.path === '/' || path === f.path || path.startsWith(`${f.path}/`));
+  if (fault?.every !== undefined) {
+    fault.calls = (fault.calls ?? 0) + 1;
+    if (fault.calls % fault.every !== 0) return undefined;
+  }
   if (fault?.times !== undefined) {
     fault.times -= 1;
     if (fault.times <= 0) faults = faults.filter((f) => f !== fault);

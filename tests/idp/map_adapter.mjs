@@ -3,6 +3,9 @@
 
 export const memory = new Map();
 
+/** refreshGrace: for so many seconds a refresh token that was rotated counts as one that was not. */
+export const settings = { refreshGrace: 0 };
+
 export class MapAdapter {
   constructor(model) {
     this.model = model;
@@ -21,7 +24,11 @@ export class MapAdapter {
   }
 
   async find(id) {
-    return memory.get(this.#key(id));
+    const payload = memory.get(this.#key(id));
+    const { consumed } = payload ?? {};
+    if (this.model !== 'RefreshToken' || !consumed) return payload;
+    const isInGrace = Date.now() / 1000 - consumed < settings.refreshGrace;
+    return isInGrace ? { ...payload, consumed: undefined } : payload;
   }
 
   async findByUid(uid) {

@@ -178,6 +178,16 @@ impl Idp {
         Counters::from_json(&self.admin("GET", "/counters", "").await.json())
     }
 
+    /// How many families of refresh tokens were ended since the counters began: by reuse, or by revocation.
+    ///
+    /// # Panics
+    ///
+    /// As [`rotate`](Self::rotate).
+    pub async fn revoked_grants(&self) -> u64 {
+        let counters = self.admin("GET", "/counters", "").await.json();
+        counters["revoked_grants"].as_u64().unwrap_or_default()
+    }
+
     /// Counts from zero again.
     pub async fn reset_counters(&self) {
         self.post("/counters/reset", &json!({})).await;

@@ -110,6 +110,14 @@ async fn serve(
     let jwt = Jwt::issuer(idp.issuer()).audience(AUDIENCE).build().unwrap();
     let app = resource::routes().layer(RequireTokenLayer::new(jwt).mutual_tls(tls));
 
+    serve_app(app, own, clients).await
+}
+
+async fn serve_app(
+    app: axum::Router,
+    own: &CertifiedKey<KeyPair>,
+    clients: &[&CertifiedKey<KeyPair>],
+) -> SocketAddr {
     let verifier = WebPkiClientVerifier::builder_with_provider(roots(clients).into(), provider())
         .allow_unauthenticated()
         .build()
@@ -271,4 +279,70 @@ async fn d06_over_tonic_too_it_is_the_certificate_of_the_handshake_that_counts()
         assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
         assert!(status.metadata().contains_key("www-authenticate"), "not TLS, but the door");
     }
+}
+
+// === the client's own certificate at the token endpoint ===
+
+/// A token for whoever shows a certificate and names itself, and brings no other proof.
+async fn issue(
+    ConnectInfo(Peer(shown)): ConnectInfo<Peer>,
+    headers: axum::http::HeaderMap,
+    form: String,
+) -> (axum::http::StatusCode, axum::Json<serde_json::Value>) {
+    let is_named = form_urlencoded::parse(form.as_bytes())
+        .any(|(name, value)| name == "client_id" && value == ID);
+    let has_secret = headers.contains_key("authorization") || form.contains("client_secret");
+    if shown.is_none() || !is_named || has_secret {
+        let refused = serde_json::json!({ "error": "invalid_client" });
+        return (axum::http::StatusCode::UNAUTHORIZED, axum::Json(refused));
+    }
+    let token = serde_json::json!({ "access_token": "bound", "token_type": "Bearer" });
+    (axum::http::StatusCode::OK, axum::Json(token))
+}
+
+#[tokio::test]
+async fn a_client_with_a_certificate_needs_no_secret() {
+    use tower_oauth::{Client, ErrorKind, HttpClient, Need, OAuthCode, TokenCache, TokenSource};
+    logs::print();
+    let (own, client) = (certificate("localhost"), certificate("orders.test"));
+    let app = axum::Router::new().route("/token", axum::routing::post(issue));
+    let server = serve_app(app, &own, &[&client]).await;
+    let tokens = |http: HttpClient| {
+        TokenCache::builder()
+            .token_endpoint(format!("https://localhost:{}/token", server.port()))
+            .client(Client::mutual_tls(ID))
+            .http_client(http)
+            .build()
+            .unwrap()
+    };
+    let transport = || HttpClient::transport_builder().root_certificates_pem(own.cert.pem());
+    let shown = transport().identity_pem(client.cert.pem(), client.signing_key.serialize_pem());
+    let token = tokens(shown.build().unwrap()).fetch(Need::Any).await.unwrap();
+    assert_eq!(token.header(), "Bearer bound");
+    let error = tokens(transport().build().unwrap()).fetch(Need::Any).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OAuth(OAuthCode::InvalidClient));
+    // The system's roots do not know the server.
+    let error = tokens(HttpClient::transport().unwrap()).fetch(Need::Any).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transport);
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_named_and_no_key_is_shown() {
+    use tower_oauth::HttpClient;
+    let (one, other) = (certificate("a.test"), certificate("b.test"));
+    let (pem, key) = (one.cert.pem(), one.signing_key.serialize_pem());
+    let cases = [
+        ("identity_pem ``: has no certificate", key.clone(), key.clone()),
+        ("identity_pem ``: has no private key", pem.clone(), pem.clone()),
+        ("identity_pem ``: the key is not", pem.clone(), other.signing_key.serialize_pem()),
+    ];
+    for (start, certificates, key) in cases {
+        let built = HttpClient::transport_builder().identity_pem(certificates, key).build();
+        let text = built.unwrap_err().to_string();
+        assert!(text.starts_with(start), "{text}");
+    }
+    let built = HttpClient::transport_builder().root_certificates_pem("none").build();
+    assert!(built.unwrap_err().to_string().starts_with("root_certificates_pem ``"));
+    let shown = HttpClient::transport_builder().identity_pem(pem, key.clone());
+    assert!(!format!("{shown:?}").contains(&key[40..60]));
 }

@@ -52,16 +52,27 @@
 //! A timeout *outside* the door includes the exchange for a new token and ends only the caller's own
 //! wait: the exchange goes on, and its token is there for the next call.
 
+mod auth;
 mod capture;
 mod error;
+mod grant;
 mod inject;
 mod policy;
 mod retry;
 mod source;
 mod stamp;
 
+pub use auth::{AssertionAudience, AssertionRequest, Client, SecretFile, SecretSource};
+#[cfg(feature = "assertions")]
+pub use auth::{KeyFile, SigningKeySource};
 pub use capture::CaptureBody;
 pub use error::{ClientError, NoToken};
+pub use grant::{
+    LostRefresh, MemoryStore, Redeeming, RefreshTokenStore, SessionId, StoredRefreshToken,
+    SubjectToken,
+};
+#[cfg(feature = "sealed-store")]
+pub use grant::{SealedFile, SealingKey};
 pub use inject::{InjectToken, InjectTokenFuture, InjectTokenLayer};
 pub use policy::{
     And, BareForbidden, BareUnauthorized, Or, RejectionPolicy, StandardPolicy, TokenVerdict,
@@ -71,8 +82,11 @@ pub use retry::{
 };
 pub use source::{AuthMethod, TokenCache, TokenCacheBuilder};
 // What the signatures here are made of, so that a program needs no second crate to write them down.
+pub use tower_oauth_core::codec::TokenTypeUri;
 pub use tower_oauth_core::{
     BoxFuture, BuildError, Clock, Error, ErrorKind, Need, OAuthCode, Scopes, Secret, SystemClock,
     Token, TokenId, TokenSource,
 };
 pub use tower_oauth_endpoint::HttpClient;
+#[cfg(feature = "assertions")]
+pub use tower_oauth_jose::{Algorithm, ClientAssertion, InvalidSigningKey, SigningKey};

@@ -74,6 +74,15 @@ pub enum ErrorKind {
     NarrowScope,
     /// Tokens are rejected at first sight again and again; no exchange is spent on the next one yet.
     BudgetSpent,
+    /// The server issued another type of token than the exchange asked for (RFC 8693 §2.2.1).
+    WrongTokenType,
+    /// What the session was renewed with is refused, and there is nothing to fall back on: somebody has to
+    /// sign in again. The refusal is the source.
+    Reauthenticate,
+    /// The session was logged out; new credentials begin another one.
+    LoggedOut,
+    /// The store that keeps refresh tokens does not work.
+    Store,
     /// The source cannot give another token than the one that was refused.
     NotRenewable,
     /// The call panicked. The next one starts anew.
@@ -106,6 +115,8 @@ pub enum OAuthCode {
     InvalidScope,
     /// `invalid_target` (RFC 8707 §2): the resource or audience is not known.
     InvalidTarget,
+    /// `unsupported_token_type` (RFC 7009 §2.2.1): tokens of this kind cannot be revoked there.
+    UnsupportedTokenType,
     /// A code that this crate does not know. Its text is not kept.
     Other,
 }
@@ -122,6 +133,7 @@ impl OAuthCode {
             "unsupported_grant_type" => Self::UnsupportedGrantType,
             "invalid_scope" => Self::InvalidScope,
             "invalid_target" => Self::InvalidTarget,
+            "unsupported_token_type" => Self::UnsupportedTokenType,
             _ => Self::Other,
         }
     }
@@ -137,6 +149,7 @@ impl OAuthCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::UnsupportedTokenType => "unsupported_token_type",
             Self::Other => "other",
         }
     }
@@ -192,12 +205,16 @@ impl Error {
             | ErrorKind::Panicked
             | ErrorKind::Lost
             | ErrorKind::TooManyWaiters
+            | ErrorKind::Store
             | ErrorKind::Full => true,
             ErrorKind::Status(status) => status >= 500 || matches!(status, 408 | 425 | 429),
             ErrorKind::Configuration(_)
             | ErrorKind::Redirect
             | ErrorKind::OAuth(_)
             | ErrorKind::NarrowScope
+            | ErrorKind::WrongTokenType
+            | ErrorKind::Reauthenticate
+            | ErrorKind::LoggedOut
             | ErrorKind::NotRenewable
             | ErrorKind::NoRuntime => false,
         }
@@ -223,6 +240,10 @@ impl fmt::Display for ErrorKind {
             Self::OAuth(code) => write!(f, "authorization server refused: {}", code.as_str()),
             Self::NarrowScope => f.write_str("token has less scope than was asked for"),
             Self::BudgetSpent => f.write_str("tokens are rejected at first sight; waiting"),
+            Self::WrongTokenType => f.write_str("another type of token was issued than asked for"),
+            Self::Reauthenticate => f.write_str("the session has ended: sign in again"),
+            Self::LoggedOut => f.write_str("the session was logged out"),
+            Self::Store => f.write_str("the store for refresh tokens does not work"),
             Self::NotRenewable => f.write_str("the token cannot be replaced"),
             Self::Panicked => f.write_str("the call panicked"),
             Self::Lost => f.write_str("the runtime of the call has ended"),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
-use crate::codec::TokenResponse;
+use crate::codec::{TokenResponse, TokenType};
 use crate::{Error, ErrorKind, Scopes};
 
 /// Names one token within this process; never used twice.
@@ -50,7 +50,7 @@ impl Token {
     /// [`ErrorKind::Malformed`]: empty, longer than [`Self::MAX_LEN`], or a character that is not
     /// visible ASCII (RFC 6749 A.12). A line break in a header is impossible by type.
     pub fn bearer(access_token: &str) -> Result<Self, Error> {
-        Self::build(access_token, None, None, None)
+        Self::build(TokenType::Bearer, access_token, None, None, None)
     }
 
     /// The token of an answer that arrived `now`.
@@ -60,6 +60,7 @@ impl Token {
     pub fn from_response(response: &TokenResponse, now: Instant) -> Result<Self, Error> {
         let life = response.expires_in.unwrap_or(Self::DEFAULT_LIFE).min(Self::MAX_LIFE);
         Self::build(
+            response.token_type,
             response.access_token.expose(),
             Some(now),
             now.checked_add(life),
@@ -82,12 +83,13 @@ impl Token {
     }
 
     fn build(
+        token_type: TokenType,
         access_token: &str,
         obtained_at: Option<Instant>,
         expires_at: Option<Instant>,
         scopes: Option<Scopes>,
     ) -> Result<Self, Error> {
-        let header = bearer_header(access_token)?;
+        let header = authorization(token_type, access_token)?;
         Ok(Self(Arc::new(Inner {
             id: TokenId::fresh(),
             header,
@@ -165,8 +167,8 @@ impl TokenId {
     }
 }
 
-fn bearer_header(access_token: &str) -> Result<HeaderValue, Error> {
-    const PREFIX: &[u8] = b"Bearer ";
+fn authorization(token_type: TokenType, access_token: &str) -> Result<HeaderValue, Error> {
+    let scheme = token_type.as_str().as_bytes();
     if access_token.is_empty() {
         return Err(ErrorKind::Malformed("access_token is empty").into());
     }
@@ -176,8 +178,9 @@ fn bearer_header(access_token: &str) -> Result<HeaderValue, Error> {
     if !access_token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(ErrorKind::Malformed("access_token has a character outside VSCHAR").into());
     }
-    let mut text = Zeroizing::new(Vec::with_capacity(PREFIX.len() + access_token.len()));
-    text.extend_from_slice(PREFIX);
+    let mut text = Zeroizing::new(Vec::with_capacity(scheme.len() + 1 + access_token.len()));
+    text.extend_from_slice(scheme);
+    text.push(b' ');
     text.extend_from_slice(access_token.as_bytes());
     // The buffer has its final size from the start, so no copy of it stays behind in freed memory;
     // as the owner of the bytes it wipes them when the last header value is dropped.

@@ -26,5 +26,7 @@ mod transport;
 pub use discovery::Discovery;
 pub use endpoint::Endpoint;
 pub use http_client::{BoxError, HttpClient};
-pub use locator::Locator;
+pub use locator::{FurtherAddresses, Locator};
 pub use shared_service::SharedService;
+#[cfg(feature = "transport")]
+pub use transport::TransportBuilder;

@@ -52,6 +52,10 @@
 //! With the feature `status-list` a [`Verified`] token tells where its status stands, and the list that its issuer has signed is
 //! verified like a token (`Unverified::check_status_list`), unpacked under a cap (`PackedStatusList`), and looked up in (`StatusList`).
 //!
+//! # Signing
+//!
+//! [`SigningKey`] signs what a client proves itself with: a [`ClientAssertion`] (RFC 7523). Tokens are not issued here.
+//!
 //! # Limits
 //!
 //! A token has at most [`MAX_TOKEN_BYTES`] (or what the rules say), its encoded header [`MAX_HEADER_BYTES`], a key id
@@ -70,6 +74,7 @@ mod key;
 mod profile;
 mod rules;
 mod shape;
+mod sign;
 #[cfg(feature = "status-list")]
 mod status_list;
 mod token;
@@ -86,6 +91,7 @@ pub use self::key::{
 pub use self::profile::Profile;
 pub use self::rules::{InvalidRules, Rules, RulesBuilder};
 pub use self::shape::is_jws_shaped;
+pub use self::sign::{ClientAssertion, InvalidSigningKey, SigningKey};
 #[cfg(feature = "status-list")]
 pub use self::status_list::{
     LARGEST_STATUS_LIST_BYTES, PackedStatusList, StatusList, StatusReference,

@@ -3,6 +3,9 @@
 #[doc = include_str!("../docs/patterns.md")]
 pub mod patterns {}
 
+#[doc = include_str!("../docs/grants.md")]
+pub mod grants {}
+
 #[doc = include_str!("../docs/limitations.md")]
 pub mod limitations {}
 

@@ -9,6 +9,9 @@ pub use tower_oauth_core::{
     Need, OAuthCode, Revocation, RevocationSink, Revoked, Scopes, Secret, SystemClock, Token,
     TokenId, TokenSource,
 };
+#[cfg(feature = "transport")]
+#[cfg_attr(docsrs, doc(cfg(feature = "transport")))]
+pub use tower_oauth_endpoint::TransportBuilder;
 pub use tower_oauth_endpoint::{BoxError, Discovery, Endpoint, HttpClient, SharedService};
 pub use tower_single_flight as single_flight;
 
@@ -23,6 +26,21 @@ pub use tower_oauth_client::{
     RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer, StandardPolicy, TokenCache,
     TokenCacheBuilder, TokenVerdict,
 };
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub use tower_oauth_client::{
+    AssertionAudience, AssertionRequest, Client, LostRefresh, MemoryStore, Redeeming,
+    RefreshTokenStore, SecretFile, SecretSource, SessionId, StoredRefreshToken, SubjectToken,
+    TokenTypeUri,
+};
+#[cfg(all(feature = "client", feature = "assertions"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "client", feature = "assertions"))))]
+pub use tower_oauth_client::{
+    ClientAssertion, InvalidSigningKey, KeyFile, SigningKey, SigningKeySource,
+};
+#[cfg(all(feature = "client", feature = "sealed-store"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "client", feature = "sealed-store"))))]
+pub use tower_oauth_client::{SealedFile, SealingKey};
 
 #[cfg(all(feature = "server", feature = "axum"))]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "server", feature = "axum"))))]
@@ -53,9 +71,9 @@ pub use tower_oauth_events::{
 #[cfg_attr(docsrs, doc(cfg(all(feature = "server", feature = "status-list"))))]
 pub use tower_oauth_server::{StatusLists, StatusListsBuilder};
 
-/// JWS, JWK and claims, as the server door uses them.
-#[cfg(feature = "server")]
-#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+/// JWS, JWK and claims, as the server door uses them, and what the client door signs with.
+#[cfg(any(feature = "server", feature = "assertions"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "server", feature = "assertions"))))]
 pub use tower_oauth_jose as jose;
 
 /// What most programs need.

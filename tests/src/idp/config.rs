@@ -23,6 +23,8 @@ pub struct IdpConfig {
     jwks_cache_control: Option<String>,
     unknown_keys: bool,
     dpop_nonce: bool,
+    users: Vec<(String, String)>,
+    refresh_grace: Duration,
 }
 
 impl IdpConfig {
@@ -70,8 +72,23 @@ impl IdpConfig {
         self
     }
 
+    /// A user with a password: for the grants `password` and, with a token of theirs, token exchange.
+    pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
+        self.users.push((name.into(), password.into()));
+        self
+    }
+
+    /// For so long, in whole seconds, a refresh token that was rotated is taken once more. Default: not at all; it ends its family.
+    pub const fn refresh_grace(mut self, grace: Duration) -> Self {
+        self.refresh_grace = grace;
+        self
+    }
+
     pub(super) fn to_json(&self) -> Value {
+        let users = self.users.iter().map(|(name, password)| (name.clone(), json!(password)));
         json!({
+            "users": users.collect::<serde_json::Map<_, _>>(),
+            "refresh_grace_s": self.refresh_grace.as_secs(),
             "dpop_nonce": self.dpop_nonce,
             "clients": self.clients.iter().map(RegisteredClient::to_json).collect::<Vec<_>>(),
             "resources": self.resources.iter().map(Resource::to_json).collect::<Vec<_>>(),
@@ -92,6 +109,8 @@ pub struct RegisteredClient {
     scope: String,
     certificate_bound: bool,
     logout_uri: Option<String>,
+    grants: Vec<&'static str>,
+    public_key: Option<(String, &'static str)>,
 }
 
 impl RegisteredClient {
@@ -105,15 +124,42 @@ impl RegisteredClient {
         Self::new(id.into(), secret.into(), "client_secret_post")
     }
 
-    const fn new(id: String, secret: String, auth_method: &'static str) -> Self {
+    /// A client that signs with its secret, by HS256.
+    pub fn secret_jwt(id: impl Into<String>, secret: impl Into<String>) -> Self {
+        Self::new(id.into(), secret.into(), "client_secret_jwt")
+    }
+
+    /// A client that signs with a private key, whose public half in PEM is registered as `k1` for this algorithm.
+    pub fn private_key_jwt(id: impl Into<String>, public_pem: &str, alg: SigningAlg) -> Self {
+        let mut client = Self::new(id.into(), String::new(), "private_key_jwt");
+        client.public_key = Some((public_pem.into(), alg.as_str()));
+        client
+    }
+
+    /// A client without anything to prove itself by.
+    pub fn public(id: impl Into<String>) -> Self {
+        Self::new(id.into(), String::new(), "none").grants(&["password", "refresh_token"])
+    }
+
+    fn new(id: String, secret: String, auth_method: &'static str) -> Self {
+        let grants = vec!["client_credentials"];
+        let (scope, public_key) = (String::new(), None);
         Self {
             id,
             secret,
             auth_method,
-            scope: String::new(),
+            scope,
             certificate_bound: false,
             logout_uri: None,
+            grants,
+            public_key,
         }
+    }
+
+    /// The grants that it may use. Default: `client_credentials`.
+    pub fn grants(mut self, grants: &[&'static str]) -> Self {
+        self.grants = grants.to_vec();
+        self
     }
 
     /// The scopes it may ask for, separated by spaces. Default: none.
@@ -138,15 +184,22 @@ impl RegisteredClient {
 
     fn to_json(&self) -> Value {
         let mut json = json!({
+            "grant_types": self.grants,
             "tls_client_certificate_bound_access_tokens": self.certificate_bound,
             "client_id": self.id,
-            "client_secret": self.secret,
             "token_endpoint_auth_method": self.auth_method,
             "scope": self.scope,
         });
         if let Some(uri) = &self.logout_uri {
             json["backchannel_logout_uri"] = json!(uri);
             json["backchannel_logout_session_required"] = json!(true);
+        }
+        if !self.secret.is_empty() {
+            json["client_secret"] = json!(self.secret);
+        }
+        if let Some((pem, alg)) = &self.public_key {
+            json["public_key"] = json!(pem);
+            json["alg"] = json!(alg);
         }
         json
     }

@@ -59,6 +59,16 @@ impl Fault {
         self.with("reset", json!(true))
     }
 
+    /// The server does its work, and the connection is reset in the place of its answer.
+    pub fn lose_answer(self) -> Self {
+        self.with("lose_answer", json!(true))
+    }
+
+    /// Of so many calls the last one only.
+    pub fn every(self, calls: u32) -> Self {
+        self.with("every", json!(calls))
+    }
+
     /// This status instead of the real answer; with an empty body unless there is one.
     pub fn status(self, status: u16) -> Self {
         self.with("status", json!(status))

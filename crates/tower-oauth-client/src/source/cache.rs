@@ -12,6 +12,7 @@ use tower_single_flight::{FlightError, ResponseFuture, SingleFlight, SingleFligh
 use super::TokenCacheBuilder;
 use super::exchange::{Exchange, TokenService};
 use super::state::{Decision, State};
+use crate::grant::Session;
 
 /// One access token, kept alive.
 ///
@@ -52,6 +53,8 @@ struct Inner {
     shared: Arc<Shared>,
     flight: Flight,
     request: TokenRequest,
+    /// What there is to log out of; a token service of the user's own has its own.
+    session: Option<Arc<Session>>,
 }
 
 /// What callers and the flight both see.
@@ -80,6 +83,7 @@ impl TokenCache {
         request: TokenRequest,
         clock: Arc<dyn Clock>,
         deadline: std::time::Duration,
+        session: Option<Arc<Session>>,
     ) -> Self {
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::default(),
@@ -96,7 +100,19 @@ impl TokenCache {
         let flight = SingleFlightLayer::new(key)
             .on_complete(move |(), result| stored.landed(result))
             .layer(renew);
-        Self(Arc::new(Inner { shared, flight, request }))
+        Self(Arc::new(Inner { shared, flight, request, session }))
+    }
+
+    pub(super) fn session(&self) -> Option<&Session> {
+        self.0.session.as_deref()
+    }
+
+    pub(super) fn end_session(&self) {
+        self.0.shared.change(|state, _| state.log_out());
+    }
+
+    pub(super) fn begin_session(&self) {
+        self.0.shared.change(|state, _| *state = State::default());
     }
 }
 

@@ -1,46 +1,96 @@
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tower_oauth_core::codec::{ClientAuth, TokenCodec, TokenRequest, TokenResponse};
-use tower_oauth_core::{BoxFuture, EndpointUri, Error};
+use tower_oauth_core::codec::{
+    ClientAuth, Codec, RevocationCodec, RevocationRequest, TokenAnswer, TokenCodec, TokenRequest,
+};
+use tower_oauth_core::{Clock, EndpointUri, Error, ErrorKind, OAuthCode};
 use tower_oauth_endpoint::{Endpoint, HttpClient, Locator};
 use tower_service::Service;
 
-/// The token endpoint of one client, wherever it is.
+use crate::auth::{Client, Resolved, Try};
+
+/// The endpoints of one client at its authorization server, wherever they are.
 #[derive(Clone)]
-pub(super) struct TokenEdge {
-    pub(super) locator: Locator,
-    pub(super) auth: ClientAuth,
-    pub(super) http: HttpClient,
-    pub(super) deadline: Duration,
+pub(crate) struct ClientEdge {
+    pub(crate) tokens: Locator,
+    /// `None`: nobody has said where tokens are revoked.
+    pub(crate) revocation: Option<Locator>,
+    pub(crate) client: Client,
+    pub(crate) issuer: Option<String>,
+    pub(crate) http: HttpClient,
+    pub(crate) deadline: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
-impl Service<TokenRequest> for TokenEdge {
-    type Response = TokenResponse;
-    type Error = Error;
-    type Future = BoxFuture<Result<TokenResponse, Error>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        // Discovery and exchange each ready a clone of the HTTP client.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: TokenRequest) -> Self::Future {
-        let edge = self.clone();
-        Box::pin(async move { edge.locator.call(|uri| edge.exchange(uri, request.clone())).await })
-    }
-}
-
-impl TokenEdge {
-    async fn exchange(
+impl ClientEdge {
+    /// Asks for a token. It is sent a second time, to where the endpoint is by now or to another address of it, only after an
+    /// error where `may_repeat` says so.
+    pub(crate) async fn exchange(
         &self,
-        uri: EndpointUri,
         request: TokenRequest,
-    ) -> Result<TokenResponse, Error> {
-        let codec = TokenCodec::new(uri, self.auth.clone());
-        let mut endpoint = Endpoint::new(codec, self.http.clone()).with_deadline(self.deadline);
-        poll_fn(|cx| endpoint.poll_ready(cx)).await?;
-        endpoint.call(request).await
+        may_repeat: impl Fn(&Error) -> bool,
+    ) -> Result<TokenAnswer, Error> {
+        let codec = |uri, auth| TokenCodec::new(uri, auth).rotating();
+        self.send(&self.tokens, codec, request, may_repeat).await
+    }
+
+    /// Ends a token (RFC 7009).
+    pub(crate) async fn revoke(&self, request: RevocationRequest) -> Result<(), Error> {
+        let Some(revocation) = &self.revocation else {
+            return Err(ErrorKind::Configuration("the revocation endpoint is not known").into());
+        };
+        self.send(revocation, RevocationCodec::new, request, |_| true).await
+    }
+
+    /// Sends with what proves the client at the moment; once more, if the server refuses that and there is something newer.
+    async fn send<C>(
+        &self,
+        place: &Locator,
+        codec: impl Fn(EndpointUri, ClientAuth) -> C,
+        request: C::Request,
+        may_repeat: impl Fn(&Error) -> bool,
+    ) -> Result<C::Response, Error>
+    where
+        C: Codec + Clone + Send + Sync + 'static,
+        C::Request: Clone + Send + Sync + 'static,
+        C::Response: Send,
+    {
+        let mut is_second = false;
+        loop {
+            let used = Mutex::new(None::<Resolved>);
+            let (codec, request, used) = (&codec, &request, &used);
+            let call = |uri: EndpointUri| async move {
+                // Anew for each address: an assertion is good for one try.
+                let at = Try {
+                    issuer: self.issuer.as_deref(),
+                    endpoint: &uri,
+                    now: self.clock.unix_seconds(),
+                };
+                let resolved = self.client.resolve(at).await?;
+                let codec = codec(uri, resolved.auth.clone());
+                *used.lock().unwrap_or_else(PoisonError::into_inner) = Some(resolved);
+                let mut endpoint =
+                    Endpoint::new(codec, self.http.clone()).with_deadline(self.deadline);
+                poll_fn(|cx| endpoint.poll_ready(cx)).await?;
+                endpoint.call(request.clone()).await
+            };
+            let result = place.call_where(call, &may_repeat).await;
+            let used = used.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match (&result, used) {
+                (Ok(_), Some(used)) => used.accepted(),
+                (Err(error), Some(used))
+                    if error.kind() == ErrorKind::OAuth(OAuthCode::InvalidClient)
+                        && !is_second
+                        && used.refused().await =>
+                {
+                    is_second = true;
+                    continue;
+                }
+                _ => {}
+            }
+            return result;
+        }
     }
 }

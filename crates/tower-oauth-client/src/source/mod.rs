@@ -4,8 +4,10 @@ mod builder;
 mod cache;
 mod edge;
 mod exchange;
+mod log_out;
 mod schedule;
 mod state;
 
 pub use builder::{AuthMethod, TokenCacheBuilder};
 pub use cache::TokenCache;
+pub(crate) use edge::ClientEdge;

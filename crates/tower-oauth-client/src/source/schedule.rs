@@ -55,11 +55,7 @@ mod tests {
     fn seconds(life: u64, random: f64) -> (Duration, Duration) {
         #[allow(clippy::disallowed_methods)]
         let now = Instant::now();
-        let response = TokenResponse {
-            access_token: "a".into(),
-            expires_in: Some(Duration::from_secs(life)),
-            scopes: None,
-        };
+        let response = TokenResponse::bearer("a", Some(Duration::from_secs(life)));
         let moments = Moments::of(&Token::from_response(&response, now).unwrap(), random);
         (moments.refresh_at.unwrap() - now, moments.stop_at.unwrap() - now)
     }

@@ -38,6 +38,7 @@ pub(super) struct State {
     recent: Vec<Token>,
     failure: Option<Failure>,
     budget: Budget,
+    logged_out: bool,
 }
 
 /// The last exchange failed.
@@ -95,6 +96,9 @@ impl State {
 
     /// Decides what a caller gets; notes a refused token and what its replacement costs.
     pub(super) fn decide(&mut self, need: Need, now: Instant, random: f64) -> Decision {
+        if self.logged_out {
+            return Decision::Fail(ErrorKind::LoggedOut.into());
+        }
         let live = match &self.current {
             Some((token, moments)) if moments.may_be_sent(now) => Some(token.clone()),
             _ => None,
@@ -118,8 +122,17 @@ impl State {
         }
     }
 
+    /// The session has ended: no token of it is known any more, and none comes back.
+    pub(super) fn log_out(&mut self) {
+        *self = Self { logged_out: true, ..Self::default() };
+    }
+
     /// The exchange landed with a token.
     pub(super) fn store(&mut self, token: Token, random: f64) {
+        if self.logged_out {
+            // It was in the air when the session ended.
+            return;
+        }
         let moments = Moments::of(&token, random);
         self.recent.retain(|held| held.id() != token.id());
         self.recent.insert(0, token.clone());

@@ -40,11 +40,7 @@ impl Lab {
     }
 
     fn token(&self, text: &str, life: u64) -> Token {
-        let response = TokenResponse {
-            access_token: text.into(),
-            expires_in: Some(Duration::from_secs(life)),
-            scopes: None,
-        };
+        let response = TokenResponse::bearer(text, Some(Duration::from_secs(life)));
         Token::from_response(&response, self.now).unwrap()
     }
 

@@ -111,7 +111,7 @@ async fn l01_debug_of_every_public_type_is_silent() {
     texts.show(Secret::new("CANARY"));
     texts.show((&token, token.header(), token.id()));
     let life = None;
-    texts.show(TokenResponse { access_token: "CANARY".into(), expires_in: life, scopes: None });
+    texts.show(TokenResponse::bearer("CANARY", life));
     texts.show(InjectTokenLayer::new(token.clone()));
     texts.show(RetryInvalidTokenLayer::new(token.clone()));
     texts.show(RetryInvalidTokenLayer::new(token.clone()).without_replay());

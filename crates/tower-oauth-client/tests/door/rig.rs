@@ -155,7 +155,7 @@ impl Mint {
     }
 
     fn token(&self, text: &str) -> TokenResponse {
-        TokenResponse { access_token: text.into(), expires_in: self.life, scopes: None }
+        TokenResponse::bearer(text, self.life)
     }
 
     pub(crate) fn exchanges(&self) -> usize {

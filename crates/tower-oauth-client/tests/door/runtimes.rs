@@ -20,7 +20,7 @@ fn runtime() -> Runtime {
 }
 
 fn response(text: &str) -> TokenResponse {
-    TokenResponse { access_token: text.into(), expires_in: Some(ms(100_000)), scopes: None }
+    TokenResponse::bearer(text, Some(ms(100_000)))
 }
 
 /// A cache over a service that is made of a closure over the number of the call.

@@ -105,11 +105,10 @@ async fn a_duel_of_two_holders_is_bounded() {
         let number = issued.fetch_add(1, SeqCst) + 1;
         async move {
             sleep_ms(20).await;
-            Ok::<_, tower_oauth_client::Error>(tower_oauth_core::codec::TokenResponse {
-                access_token: format!("t{number}").into(),
-                expires_in: Some(ms(3_600_000)),
-                scopes: None,
-            })
+            Ok::<_, tower_oauth_client::Error>(tower_oauth_core::codec::TokenResponse::bearer(
+                format!("t{number}"),
+                Some(ms(3_600_000)),
+            ))
         }
     });
     let clock = crate::rig::TokioClock::new();

@@ -3,13 +3,13 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{Method, StatusCode};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use serde_core::de::DeserializeOwned;
 use serde_json::Value;
-use zeroize::Zeroizing;
 
-use super::token::{basic_header, refusal};
+use super::form::Form;
+use super::token::refusal;
 use super::{ClientAuth, Codec, is_json};
 use crate::json::Object;
 use crate::{EndpointUri, Error, ErrorKind, Scopes, Secret};
@@ -111,32 +111,11 @@ impl Codec for IntrospectionCodec {
     type Response = IntrospectionResponse;
 
     fn encode(&self, request: &IntrospectionRequest) -> Result<http::Request<Bytes>, Error> {
-        let credentials = match &self.auth {
-            ClientAuth::Basic { .. } => 0,
-            ClientAuth::Post { id, secret } => id.len() + secret.expose().len(),
-        };
-        // Room for the worst of form-encoding from the start: growing would leave a copy of the token
-        // behind in freed memory.
-        let room = 128 + 3 * (credentials + request.token.expose().len());
-        let mut form = form_urlencoded::Serializer::new(String::with_capacity(room));
-        form.append_pair("token", request.token.expose());
-        form.append_pair("token_type_hint", "access_token");
-        let mut builder = http::Request::builder()
-            .method(Method::POST)
-            .uri(request.endpoint.as_uri().clone())
-            .header(ACCEPT, if self.signed { SIGNED } else { "application/json" })
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        match &self.auth {
-            ClientAuth::Basic { id, secret } => {
-                builder = builder.header(AUTHORIZATION, basic_header(id, secret)?);
-            }
-            ClientAuth::Post { id, secret } => {
-                form.append_pair("client_id", id).append_pair("client_secret", secret.expose());
-            }
-        }
-        builder.body(Bytes::from_owner(Zeroizing::new(form.finish().into_bytes()))).map_err(|_| {
-            ErrorKind::Configuration("the introspection request cannot be written").into()
-        })
+        let mut form = Form::default();
+        form.add("token", request.token.expose());
+        form.add("token_type_hint", "access_token");
+        let accept = if self.signed { SIGNED } else { "application/json" };
+        form.post(&request.endpoint, accept, &self.auth)
     }
 
     fn decode(

@@ -31,15 +31,15 @@ fn decode(body: &str) -> Result<IntrospectionResponse, ErrorKind> {
 #[test]
 fn the_token_goes_in_the_form_and_the_credentials_where_the_method_says() {
     let basic = codec().encode(&request()).unwrap();
-    assert_eq!(basic.method(), Method::POST);
+    assert_eq!(basic.method(), http::Method::POST);
     assert!(basic.uri().query().is_none());
-    assert_eq!(basic.headers()[ACCEPT], "application/json");
-    assert!(basic.headers()[AUTHORIZATION].is_sensitive());
+    assert_eq!(basic.headers()[http::header::ACCEPT], "application/json");
+    assert!(basic.headers()[http::header::AUTHORIZATION].is_sensitive());
     assert_eq!(&basic.body()[..], b"token=a%2Bb%2Fc%3D%3D&token_type_hint=access_token");
 
     let post = ClientAuth::Post { id: "o:p".into(), secret: Secret::new("s&t") };
     let post = IntrospectionCodec::new(post).encode(&request()).unwrap();
-    assert!(!post.headers().contains_key(AUTHORIZATION));
+    assert!(!post.headers().contains_key(http::header::AUTHORIZATION));
     assert!(post.body().ends_with(b"&client_id=o%3Ap&client_secret=s%26t"));
 }
 
@@ -146,7 +146,7 @@ fn d08_case_64_our_own_trouble_with_the_server_is_an_error_and_never_inactive() 
 #[test]
 fn a_signed_answer_cannot_be_exchanged_for_one_without_a_signature() {
     let codec = codec().signed_answers();
-    let accept = &codec.encode(&request()).unwrap().headers()[ACCEPT].clone();
+    let accept = &codec.encode(&request()).unwrap().headers()[http::header::ACCEPT].clone();
     assert_eq!(accept, "application/token-introspection+jwt");
     for (kind, good) in [
         ("application/token-introspection+jwt", true),

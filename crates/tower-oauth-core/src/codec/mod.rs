@@ -3,10 +3,14 @@
 //! A codec turns a request value into an [`http::Request`] and the [`http::Response`] into a result.
 //! `tower-oauth-endpoint` puts any HTTP service under it.
 
+mod client_auth;
+mod form;
 mod freshness;
+mod grant;
 mod introspection;
 mod jwks;
 mod metadata;
+mod revocation;
 mod status_list;
 mod token;
 
@@ -17,13 +21,18 @@ use std::time::Duration;
 
 use crate::{Error, ErrorKind};
 
+pub use client_auth::ClientAuth;
+pub use grant::{Grant, TokenExchange, TokenTypeUri};
 pub use introspection::{
     ActiveToken, IntrospectionCodec, IntrospectionRequest, IntrospectionResponse,
 };
 pub use jwks::{JwksCodec, JwksRequest, JwksResponse};
 pub use metadata::{Metadata, MetadataCodec, MetadataRequest};
+pub use revocation::{RevocationCodec, RevocationRequest, TokenHint};
 pub use status_list::{StatusListCodec, StatusListRequest};
-pub use token::{ClientAuth, Grant, TokenCodec, TokenRequest, TokenResponse};
+pub use token::{
+    RotatingTokenCodec, TokenAnswer, TokenCodec, TokenRequest, TokenResponse, TokenType,
+};
 
 /// One protocol message: how its request is written and its answer is read.
 pub trait Codec {

@@ -1,50 +1,18 @@
-//! The token endpoint: RFC 6749 §2.3.1, §3.2, §4.4, §5; RFC 8707.
+//! The token endpoint: RFC 6749 §3.2, §5; RFC 8693 §2.2; RFC 8707.
 
-use std::fmt;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Method, StatusCode};
+use http::StatusCode;
 use serde_json::Value;
-use zeroize::Zeroizing;
 
-use super::{Codec, is_json, retry_after, status_error};
+use super::form::Form;
+use super::{ClientAuth, Codec, Grant, TokenTypeUri, is_json, retry_after, status_error};
 use crate::json::Object;
 use crate::{EndpointUri, Error, ErrorKind, OAuthCode, Scopes, Secret, Token, TokenId};
 
-/// What is exchanged for a token.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Grant {
-    /// The client acts for itself (RFC 6749 §4.4).
-    ClientCredentials,
-}
-
-/// How the client proves who it is (RFC 6749 §2.3.1).
+/// A request for a token. `Debug` shows no secret.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum ClientAuth {
-    /// `client_secret_basic`: id and secret form-encoded, then Base64 in the `Authorization` header.
-    Basic {
-        /// The client identifier.
-        id: String,
-        /// The client secret.
-        secret: Secret,
-    },
-    /// `client_secret_post`: id and secret in the form.
-    Post {
-        /// The client identifier.
-        id: String,
-        /// The client secret.
-        secret: Secret,
-    },
-}
-
-/// A request for a token. `Debug` shows no secret: there is none in it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TokenRequest {
     /// What is exchanged.
     pub grant: Grant,
@@ -58,15 +26,87 @@ pub struct TokenRequest {
     pub unlike: Option<TokenId>,
 }
 
-/// The answer of a token endpoint, checked.
+/// The answer of a token endpoint, checked. `Debug` shows no token.
+///
+/// Made by [`TokenCodec`], or by [`bearer`](Self::bearer) where a service of your own gives tokens.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct TokenResponse {
     /// The access token: 1 to 8192 visible ASCII characters.
     pub access_token: Secret,
+    /// How it is presented.
+    pub token_type: TokenType,
     /// Its life; `None` where the server did not say.
     pub expires_in: Option<Duration>,
     /// The scope granted; `None` means as asked (RFC 6749 §5.1).
     pub scopes: Option<Scopes>,
+    /// What the next token is to be asked for with; `None` where the server gave none, which after a refresh
+    /// means that the one that was used stays good (RFC 6749 §6).
+    pub refresh_token: Option<Secret>,
+    /// What kind of token was issued, after a token exchange (RFC 8693 §2.2.1).
+    pub issued_token_type: Option<TokenTypeUri>,
+}
+
+/// How an access token is presented (RFC 6749 §7.1): the scheme of the `Authorization` header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TokenType {
+    /// Whoever has it may use it (RFC 6750).
+    #[default]
+    Bearer,
+    /// Bound to a key, and sent with a proof of it (RFC 9449 §7.1).
+    Dpop,
+}
+
+impl TokenType {
+    /// The name on the wire: `Bearer` or `DPoP`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bearer => "Bearer",
+            Self::Dpop => "DPoP",
+        }
+    }
+}
+
+impl TokenResponse {
+    /// A bearer token with this life. The other members are as if the server had not said more.
+    #[must_use]
+    pub fn bearer(access_token: impl Into<Secret>, expires_in: Option<Duration>) -> Self {
+        Self {
+            access_token: access_token.into(),
+            token_type: TokenType::Bearer,
+            expires_in,
+            scopes: None,
+            refresh_token: None,
+            issued_token_type: None,
+        }
+    }
+
+    /// With the scope that was granted.
+    #[must_use]
+    pub fn with_scopes(mut self, scopes: Scopes) -> Self {
+        self.scopes = Some(scopes);
+        self
+    }
+
+    /// With a refresh token.
+    #[must_use]
+    pub fn with_refresh_token(mut self, token: impl Into<Secret>) -> Self {
+        self.refresh_token = Some(token.into());
+        self
+    }
+}
+
+/// An answer in two halves: a refresh token that came must be kept even where the access token beside it
+/// cannot be used, since the one that was sent is spent. `Debug` shows no token.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TokenAnswer {
+    /// The refresh token, if the server gave one.
+    pub refresh_token: Option<Secret>,
+    /// The answer as [`TokenCodec`] would give it.
+    pub outcome: Result<TokenResponse, Error>,
 }
 
 /// Writes and reads the messages of one token endpoint.
@@ -74,88 +114,35 @@ pub struct TokenResponse {
 pub struct TokenCodec {
     endpoint: EndpointUri,
     auth: ClientAuth,
+    token_type: TokenType,
 }
 
 impl TokenCodec {
-    /// A codec for this endpoint and this client.
+    /// A codec for this endpoint and this client, which wants bearer tokens.
     #[must_use]
     pub fn new(endpoint: EndpointUri, auth: ClientAuth) -> Self {
-        Self { endpoint, auth }
+        Self { endpoint, auth, token_type: TokenType::Bearer }
     }
 
-    /// Enough room for the form from the start: growing would leave a copy of the secret behind in
-    /// freed memory. Three bytes for one is the worst that form-encoding does.
-    fn form_len(&self, request: &TokenRequest) -> usize {
-        let credentials = match &self.auth {
-            ClientAuth::Basic { .. } => 0,
-            ClientAuth::Post { id, secret } => id.len() + secret.expose().len(),
-        };
-        let listed = request.scopes.iter().map(str::len).sum::<usize>()
-            + request.scopes.iter().count()
-            + request
-                .resources
-                .iter()
-                .chain(&request.audiences)
-                .map(|s| s.len() + 8)
-                .sum::<usize>();
-        128 + 3 * (credentials + listed)
-    }
-}
-
-impl Codec for TokenCodec {
-    type Request = TokenRequest;
-    type Response = TokenResponse;
-
-    fn encode(&self, request: &TokenRequest) -> Result<http::Request<Bytes>, Error> {
-        let mut form =
-            form_urlencoded::Serializer::new(String::with_capacity(self.form_len(request)));
-        match request.grant {
-            Grant::ClientCredentials => form.append_pair("grant_type", "client_credentials"),
-        };
-        if !request.scopes.is_empty() {
-            form.append_pair("scope", &request.scopes.to_string());
-        }
-        for resource in &request.resources {
-            form.append_pair("resource", resource);
-        }
-        for audience in &request.audiences {
-            form.append_pair("audience", audience);
-        }
-        let mut builder = http::Request::builder()
-            .method(Method::POST)
-            .uri(self.endpoint.as_uri().clone())
-            .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        match &self.auth {
-            ClientAuth::Basic { id, secret } => {
-                builder = builder.header(AUTHORIZATION, basic_header(id, secret)?);
-            }
-            ClientAuth::Post { id, secret } => {
-                form.append_pair("client_id", id).append_pair("client_secret", secret.expose());
-            }
-        }
-        builder
-            // The owner wipes the form, which may hold the secret, when the transport drops it.
-            .body(Bytes::from_owner(Zeroizing::new(form.finish().into_bytes())))
-            .map_err(|_| ErrorKind::Configuration("the token request cannot be written").into())
+    /// Wants tokens of this type; an answer with another one is malformed (RFC 6749 §7.1, RFC 9449 §5).
+    #[must_use]
+    pub fn with_token_type(mut self, token_type: TokenType) -> Self {
+        self.token_type = token_type;
+        self
     }
 
-    fn decode(
-        &self,
-        request: &TokenRequest,
-        response: http::Response<Bytes>,
-    ) -> Result<TokenResponse, Error> {
-        if response.status() != StatusCode::OK {
-            return Err(refusal(&response));
-        }
-        if !is_json(response.headers()) {
-            return Err(ErrorKind::Malformed("content type is not JSON").into());
-        }
-        let object = Object::parse(response.body())?;
+    /// The same messages, with answers that keep a refresh token apart.
+    #[must_use]
+    pub fn rotating(self) -> RotatingTokenCodec {
+        RotatingTokenCodec(self)
+    }
+
+    fn success(&self, request: &TokenRequest, object: &Object) -> Result<TokenResponse, Error> {
         if object.get("error").is_some() {
             return Err(ErrorKind::Malformed("success with an error in it").into());
         }
-        check_token_type(&object)?;
+        check_token_type(object, self.token_type)?;
+        let issued_token_type = issued_token_type(&request.grant, object)?;
         let access_token = object
             .text("access_token", "access_token is not text")?
             .ok_or(ErrorKind::Malformed("access_token is missing"))?;
@@ -169,23 +156,76 @@ impl Codec for TokenCodec {
         }
         Ok(TokenResponse {
             access_token: Secret::new(access_token),
-            expires_in: expires_in(&object)?,
+            token_type: self.token_type,
+            expires_in: expires_in(object)?,
             scopes,
+            refresh_token: refresh_token(object),
+            issued_token_type,
         })
     }
 }
 
-/// RFC 6749 §2.3.1: both parts are form-encoded *before* Base64, else a `:` in the id moves the border.
-pub(super) fn basic_header(id: &str, secret: &Secret) -> Result<HeaderValue, Error> {
-    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let pair =
-        Zeroizing::new(format!("{}:{}", encode(id), *Zeroizing::new(encode(secret.expose()))));
-    let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
-    let text = Zeroizing::new(format!("Basic {}", *encoded).into_bytes());
-    let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(text))
-        .map_err(|_| ErrorKind::Configuration("client credentials cannot be written"))?;
-    header.set_sensitive(true);
-    Ok(header)
+/// [`TokenCodec`] with [`TokenAnswer`]s; made by [`TokenCodec::rotating`].
+#[derive(Clone, Debug)]
+pub struct RotatingTokenCodec(TokenCodec);
+
+impl Codec for RotatingTokenCodec {
+    type Request = TokenRequest;
+    type Response = TokenAnswer;
+
+    fn encode(&self, request: &TokenRequest) -> Result<http::Request<Bytes>, Error> {
+        self.0.encode(request)
+    }
+
+    fn decode(
+        &self,
+        request: &TokenRequest,
+        response: http::Response<Bytes>,
+    ) -> Result<TokenAnswer, Error> {
+        // Looked for before anything else is judged, whatever the answer calls itself.
+        let refresh_token = (response.status() == StatusCode::OK)
+            .then(|| Object::parse(response.body()).ok())
+            .flatten()
+            .and_then(|object| refresh_token(&object));
+        match (refresh_token, self.0.decode(request, response)) {
+            (None, Err(error)) => Err(error),
+            (refresh_token, outcome) => Ok(TokenAnswer { refresh_token, outcome }),
+        }
+    }
+}
+
+impl Codec for TokenCodec {
+    type Request = TokenRequest;
+    type Response = TokenResponse;
+
+    fn encode(&self, request: &TokenRequest) -> Result<http::Request<Bytes>, Error> {
+        let mut form = Form::default();
+        request.grant.write(&mut form);
+        if !request.scopes.is_empty() {
+            form.add("scope", request.scopes.to_string());
+        }
+        for resource in &request.resources {
+            form.add("resource", resource.as_str());
+        }
+        for audience in &request.audiences {
+            form.add("audience", audience.as_str());
+        }
+        form.post(&self.endpoint, "application/json", &self.auth)
+    }
+
+    fn decode(
+        &self,
+        request: &TokenRequest,
+        response: http::Response<Bytes>,
+    ) -> Result<TokenResponse, Error> {
+        if response.status() != StatusCode::OK {
+            return Err(refusal(&response));
+        }
+        if !is_json(response.headers()) {
+            return Err(ErrorKind::Malformed("content type is not JSON").into());
+        }
+        self.success(request, &Object::parse(response.body())?)
+    }
 }
 
 /// A code is a verdict only in the answer that RFC 6749 §5.2 defines: 400, or 401 for the client
@@ -205,12 +245,34 @@ pub(super) fn refusal(response: &http::Response<Bytes>) -> Error {
 }
 
 /// RFC 6749 §7.1: a token of a type that is not understood must not be used.
-fn check_token_type(object: &Object) -> Result<(), Error> {
+fn check_token_type(object: &Object, wanted: TokenType) -> Result<(), Error> {
     match object.text("token_type", "token_type is not text")? {
-        Some(kind) if kind.eq_ignore_ascii_case("bearer") => Ok(()),
-        Some(_) => Err(ErrorKind::Malformed("token_type is not Bearer").into()),
+        Some(kind) if kind.eq_ignore_ascii_case(wanted.as_str()) => Ok(()),
+        Some(_) => Err(ErrorKind::Malformed("token_type is not the one asked for").into()),
         None => Err(ErrorKind::Malformed("token_type is missing").into()),
     }
+}
+
+/// RFC 8693 §2.2.1: an exchange names what it has issued; another kind than was asked for is not used.
+fn issued_token_type(grant: &Grant, object: &Object) -> Result<Option<TokenTypeUri>, Error> {
+    let issued = object
+        .text("issued_token_type", "issued_token_type is not text")?
+        .map(|uri| TokenTypeUri::new(uri.to_owned()));
+    match (grant, &issued) {
+        (Grant::TokenExchange(exchange), Some(kind)) if !exchange.accepts(kind) => {
+            Err(ErrorKind::WrongTokenType.into())
+        }
+        (Grant::TokenExchange(_), None) => {
+            Err(ErrorKind::Malformed("issued_token_type is missing").into())
+        }
+        _ => Ok(issued),
+    }
+}
+
+/// Taken as it is: it is never looked into, and to lose it for its form would end the session.
+fn refresh_token(object: &Object) -> Option<Secret> {
+    let text = object.text("refresh_token", "").ok().flatten()?;
+    (!text.is_empty()).then(|| Secret::new(text))
 }
 
 /// A count of seconds; servers that send it as digits in a text or as a float are understood.
@@ -231,14 +293,6 @@ fn expires_in(object: &Object) -> Result<Option<Duration>, Error> {
     }
     // Clamped before the conversion, so that no arithmetic on time can overflow later.
     Ok(Some(Duration::from_secs(seconds.min(Token::MAX_LIFE.as_secs_f64()) as u64)))
-}
-
-impl fmt::Display for Grant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ClientCredentials => f.write_str("client_credentials"),
-        }
-    }
 }
 
 #[cfg(test)]

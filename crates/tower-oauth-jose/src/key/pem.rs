@@ -3,6 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use zeroize::Zeroizing;
+
 use super::SkipReason;
 use super::der;
 use super::material::Public;
@@ -23,7 +25,12 @@ pub(super) fn read(text: &[u8]) -> Result<Public, SkipReason> {
     }
 }
 
-fn split(text: &[u8]) -> Option<(&str, Vec<u8>)> {
+/// The content of the one block `PRIVATE KEY`, for a key that signs.
+pub(crate) fn read_pkcs8_pem(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    split(text).filter(|(label, _)| *label == "PRIVATE KEY").map(|(_, der)| der)
+}
+
+fn split(text: &[u8]) -> Option<(&str, Zeroizing<Vec<u8>>)> {
     if text.len() > MAX_BYTES {
         return None;
     }
@@ -37,6 +44,8 @@ fn split(text: &[u8]) -> Option<(&str, Vec<u8>)> {
     if !body.starts_with(['\r', '\n']) || !body.ends_with('\n') {
         return None;
     }
-    let body: String = body.lines().map(str::trim_ascii).collect();
-    Some((label, STANDARD.decode(body).ok()?))
+    // It may be a private key: with its full size from the start no part of it is left behind.
+    let mut joined = Zeroizing::new(String::with_capacity(body.len()));
+    joined.extend(body.lines().map(str::trim_ascii));
+    Some((label, Zeroizing::new(STANDARD.decode(joined.as_bytes()).ok()?)))
 }

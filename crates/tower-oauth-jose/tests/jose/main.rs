@@ -13,6 +13,7 @@ mod several;
 mod signature;
 mod signed_answers;
 mod signer;
+mod signing;
 mod speccheck;
 #[cfg(feature = "status-list")]
 mod status_lists;

@@ -6,11 +6,11 @@ use serde::de::DeserializeOwned;
 use tower_layer::Layer;
 use tower_oauth_core::codec::{ActiveToken, ClientAuth, IntrospectionCodec, MetadataCodec};
 use tower_oauth_core::{BuildError, Clock, EndpointUri, Issuer, Secret, SystemClock};
-use tower_oauth_endpoint::{Endpoint, HttpClient};
+use tower_oauth_endpoint::{Endpoint, FurtherAddresses, HttpClient};
 use tower_oauth_jose::{InvalidToken, StandardClaims};
 use tower_single_flight::SingleFlightLayer;
 
-use super::edge::{Ask, Asker, Edge, FlightKey};
+use super::edge::{Ask, Asker, DEADLINE, Edge, FlightKey};
 use super::gate::Gate;
 use super::key::Keys;
 use super::known::{ReadClaims, Rules, standard};
@@ -82,6 +82,7 @@ impl IntrospectionClient {
                 may_lack_audience: false,
                 post: false,
                 endpoint: None,
+                also_at: Vec::new(),
                 trusted_hosts: Vec::new(),
                 http: None,
                 clock: Arc::new(SystemClock),
@@ -105,6 +106,7 @@ impl IntrospectionClient {
 /// | --- | --- |
 /// | [`claims`](Self::claims) | [`StandardClaims`] |
 /// | [`introspection_endpoint`](Self::introspection_endpoint) | what the issuer's metadata say |
+/// | [`also_at`](Self::also_at) | no further address |
 /// | [`trust_host`](Self::trust_host) | the issuer's own host only |
 /// | [`client_secret_post`](Self::client_secret_post) | off: `client_secret_basic` |
 /// | [`danger_accept_missing_audience`](Self::danger_accept_missing_audience) | off: `aud` must be there |
@@ -133,6 +135,7 @@ struct Options {
     may_lack_audience: bool,
     post: bool,
     endpoint: Option<String>,
+    also_at: Vec<String>,
     trusted_hosts: Vec<String>,
     http: Option<HttpClient>,
     clock: Arc<dyn Clock>,
@@ -164,6 +167,13 @@ impl<C> IntrospectionBuilder<C> {
     /// The address to ask at, for an issuer without metadata.
     pub fn introspection_endpoint(mut self, uri: impl Into<String>) -> Self {
         self.options.endpoint = Some(uri.into());
+        self
+    }
+
+    /// Another address of the same endpoint, for when the first one is in trouble. May be called several times; the
+    /// order counts. The one that answered is asked first from then on; the first one again after 30 seconds, then less often.
+    pub fn also_at(mut self, uri: impl Into<String>) -> Self {
+        self.options.also_at.push(uri.into());
         self
     }
 
@@ -280,6 +290,7 @@ impl<C> IntrospectionBuilder<C> {
         };
         let http = options.http.clone().map_or_else(default_http_client, Ok)?;
         let place = options.place(&issuer, &http)?;
+        let further = options.further()?;
         let named = options.endpoint.as_deref().unwrap_or(issuer.as_str());
         let keys = Keys::new(named, &options.id)?;
         let signed = options.signed(&issuer)?;
@@ -294,6 +305,7 @@ impl<C> IntrospectionBuilder<C> {
         let gate = Arc::new(Gate::default());
         let asker = Asker(Arc::new(Edge {
             place,
+            further,
             endpoint: Endpoint::new(codec, http),
             signed,
             rules: Rules {
@@ -379,6 +391,14 @@ impl Options {
             .fold(MetadataCodec::new(), MetadataCodec::trust_host);
         let clock = Arc::clone(&self.clock);
         Ok(Place::discovered(issuer.clone(), codec, http.clone(), clock))
+    }
+
+    fn further(&self) -> Result<Option<FurtherAddresses>, BuildError> {
+        let parse =
+            |uri: &String| EndpointUri::parse(uri).map_err(|error| error.with_option("also_at"));
+        let uris: Vec<_> = self.also_at.iter().map(parse).collect::<Result<_, _>>()?;
+        let further = || FurtherAddresses::new(uris.clone(), Arc::clone(&self.clock), DEADLINE);
+        Ok((!uris.is_empty()).then(further))
     }
 
     fn signed(&self, issuer: &Issuer) -> Result<Option<SignedAnswers>, BuildError> {

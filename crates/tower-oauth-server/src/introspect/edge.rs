@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tower_oauth_core::codec::{IntrospectionCodec, IntrospectionRequest, IntrospectionResponse};
 use tower_oauth_core::{BoxFuture, Clock, EndpointUri, Error, ErrorKind, Secret};
-use tower_oauth_endpoint::{Endpoint, HttpClient};
+use tower_oauth_endpoint::{Endpoint, FurtherAddresses, HttpClient};
 use tower_oauth_jose::InvalidToken;
 use tower_service::Service;
 use tower_single_flight::FlightError;
@@ -43,6 +43,8 @@ pub(super) struct Asker<C>(pub(super) Arc<Edge<C>>);
 
 pub(super) struct Edge<C> {
     pub(super) place: Place,
+    /// `None`: there is only the one.
+    pub(super) further: Option<FurtherAddresses>,
     pub(super) endpoint: Endpoint<IntrospectionCodec, HttpClient>,
     pub(super) signed: Option<SignedAnswers>,
     pub(super) rules: Rules<C>,
@@ -141,13 +143,12 @@ impl<C> Edge<C> {
     }
 
     async fn exchange(&self, token: Secret) -> Result<IntrospectionResponse, Error> {
-        let endpoint = self.place.address().await?;
-        let answer = match self.question(endpoint.clone(), token.clone()).await {
-            Ok(answer) => answer,
-            Err(error) => match self.place.moved(&endpoint, error.kind()).await {
-                Some(endpoint) => self.question(endpoint, token).await?,
-                None => return Err(error),
-            },
+        let answer = match &self.further {
+            None => self.at_the_first(&token).await?,
+            Some(further) => {
+                let at = |uri: Option<EndpointUri>| self.at(uri, &token);
+                further.call(at, |_| true).await?
+            }
         };
         match (answer, &self.signed) {
             (IntrospectionResponse::Signed(jwt), Some(signed)) => {
@@ -157,6 +158,30 @@ impl<C> Edge<C> {
                 Err(ErrorKind::Malformed("nobody asked for a signed answer").into())
             }
             (answer, _) => Ok(answer),
+        }
+    }
+
+    /// Asks where the issuer is known to be, or has moved to.
+    async fn at_the_first(&self, token: &Secret) -> Result<IntrospectionResponse, Error> {
+        let endpoint = self.place.address().await?;
+        match self.question(endpoint.clone(), token.clone()).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => match self.place.moved(&endpoint, error.kind()).await {
+                Some(endpoint) => self.question(endpoint, token.clone()).await,
+                None => Err(error),
+            },
+        }
+    }
+
+    /// Asks at this address, or at the first.
+    async fn at(
+        &self,
+        uri: Option<EndpointUri>,
+        token: &Secret,
+    ) -> Result<IntrospectionResponse, Error> {
+        match uri {
+            None => self.at_the_first(token).await,
+            Some(uri) => self.question(uri, token.clone()).await,
         }
     }
 

@@ -8,7 +8,7 @@ use tower_oauth_core::{BuildError, Clock, EndpointUri, Issuer, SystemClock};
 use tower_oauth_endpoint::{Discovery, HttpClient, Locator};
 
 use super::Jwks;
-use super::fetch::Fetcher;
+use super::fetch::{DEADLINE, Fetcher};
 use super::file::SnapshotFile;
 use super::store::Store;
 
@@ -20,6 +20,7 @@ const MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 /// | --- | --- |
 /// | [`http_client`](Self::http_client) | the `transport` feature's; without the feature it must be given |
 /// | [`stale_for`](Self::stale_for) | 24 h |
+/// | [`also_at`](Self::also_at) | no further address |
 /// | [`trust_host`](Self::trust_host) | the issuer's own host only |
 /// | [`snapshot_file`](Self::snapshot_file) | none |
 /// | [`clock`](Self::clock) | the system's |
@@ -31,6 +32,7 @@ pub struct JwksBuilder {
     clock: Arc<dyn Clock>,
     stale_for: Duration,
     trusted_hosts: Vec<String>,
+    also_at: Vec<String>,
     snapshot_file: Option<PathBuf>,
 }
 
@@ -56,6 +58,7 @@ impl JwksBuilder {
             clock: Arc::new(SystemClock),
             stale_for: MAX_STALE,
             trusted_hosts: Vec::new(),
+            also_at: Vec::new(),
             snapshot_file: None,
         }
     }
@@ -76,6 +79,13 @@ impl JwksBuilder {
     /// Also takes a discovered `jwks_uri` on this host, which is not the issuer's.
     pub fn trust_host(mut self, host: impl Into<String>) -> Self {
         self.trusted_hosts.push(host.into());
+        self
+    }
+
+    /// Another address of the same key set, for when the first one is in trouble. May be called several times; the
+    /// order counts. Whoever answers there is believed: it is as much the issuer as the first address.
+    pub fn also_at(mut self, uri: impl Into<String>) -> Self {
+        self.also_at.push(uri.into());
         self
     }
 
@@ -136,6 +146,10 @@ impl JwksBuilder {
                 (Some(issuer), locator)
             }
         };
+        let also_at = self.also_at.iter().map(|uri| EndpointUri::parse(uri));
+        let also_at: Result<Vec<_>, _> = also_at.collect();
+        let also_at = also_at.map_err(|error| error.with_option("also_at"))?;
+        let locator = locator.also_at(also_at, Arc::clone(&self.clock), DEADLINE);
         let fetcher = Fetcher::new(locator, http, Arc::clone(&self.clock));
         Ok(Jwks::fetched(issuer, Store::new(fetcher, self.clock, self.stale_for, file)))
     }

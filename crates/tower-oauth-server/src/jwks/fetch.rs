@@ -21,7 +21,7 @@ use super::limiter::Spent;
 use crate::observe;
 
 /// The total time of a fetch, discovery included.
-const DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Asks for the key set.
 #[derive(Clone, Debug)]

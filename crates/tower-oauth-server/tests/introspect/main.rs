@@ -7,6 +7,7 @@ mod cache;
 mod events;
 mod fixture;
 mod flights;
+mod further;
 mod kinds;
 mod outage;
 mod revoked;

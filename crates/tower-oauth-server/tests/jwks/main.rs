@@ -7,6 +7,7 @@ mod fixture;
 
 mod cold;
 mod events;
+mod further;
 mod handle;
 mod misses;
 mod outage;

@@ -1,3 +1,5 @@
+mod several;
+
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,6 +9,7 @@ use tower_oauth_core::codec::Metadata;
 use tower_oauth_core::{Clock, EndpointUri, Error, ErrorKind, Issuer};
 use tower_service::Service;
 
+pub use self::several::FurtherAddresses;
 use crate::{Discovery, HttpClient};
 
 /// Metadata is read again after an hour.
@@ -21,9 +24,14 @@ const REDISCOVERY_DEADLINE: Duration = Duration::from_secs(2);
 /// endpoint was, the metadata is read again; an address that has worked is better than none, so an
 /// issuer whose metadata cannot be read just then does not stop anything.
 ///
+/// There may be [further addresses](Self::also_at) of the same endpoint, which are tried where the first one is in trouble.
+///
 /// Cloning is a reference count; clones share what was found.
 #[derive(Clone)]
-pub struct Locator(Arc<Place>);
+pub struct Locator {
+    place: Arc<Place>,
+    others: Option<Arc<FurtherAddresses>>,
+}
 
 enum Place {
     Fixed(EndpointUri),
@@ -48,7 +56,7 @@ impl Locator {
     /// The endpoint is there, and nothing is discovered.
     #[must_use]
     pub fn fixed(uri: EndpointUri) -> Self {
-        Self(Arc::new(Place::Fixed(uri)))
+        Self { place: Arc::new(Place::Fixed(uri)), others: None }
     }
 
     /// The endpoint is where the issuer's metadata says; `pick` takes it out of them.
@@ -60,16 +68,32 @@ impl Locator {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let found = Mutex::new(None);
-        Self(Arc::new(Place::Discovered(Box::new(Discovered {
-            issuer,
-            discovery,
-            pick,
-            clock,
-            found,
-        }))))
+        let place =
+            Place::Discovered(Box::new(Discovered { issuer, discovery, pick, clock, found }));
+        Self { place: Arc::new(place), others: None }
     }
 
-    /// Calls the endpoint; once more, if nobody answers there and the metadata name another place.
+    /// Further addresses of the same endpoint: a passive one beside an active one, other regions. An empty list changes nothing.
+    ///
+    /// They are tried in their order where an address is in passing trouble ([`Error::is_transient`]); a refusal is an
+    /// answer, whichever address gives it. The one that answered is asked first from then on, until the first one is
+    /// tried again after 30 seconds, doubling up to 5 minutes. `deadline` holds for all tries together; each address gets an
+    /// equal share of what is left of it.
+    #[must_use]
+    pub fn also_at(
+        mut self,
+        uris: impl IntoIterator<Item = EndpointUri>,
+        clock: Arc<dyn Clock>,
+        deadline: Duration,
+    ) -> Self {
+        let uris: Vec<_> = uris.into_iter().collect();
+        self.others =
+            (!uris.is_empty()).then(|| Arc::new(FurtherAddresses::new(uris, clock, deadline)));
+        self
+    }
+
+    /// Calls the endpoint; once more, if nobody answers there and the metadata name another place; and
+    /// at its further addresses, while there is trouble that passes.
     ///
     /// # Errors
     /// Those of `call`, and of the discovery where no address is known;
@@ -78,7 +102,48 @@ impl Locator {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let place = match &*self.0 {
+        self.call_where(call, |_| true).await
+    }
+
+    /// As [`call`](Self::call), for what must not be sent twice: after an error a second call is made only if
+    /// `may_repeat` allows it.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_where<T, F>(
+        &self,
+        call: impl Fn(EndpointUri) -> F,
+        may_repeat: impl Fn(&Error) -> bool,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let (call, may_repeat) = (&call, &may_repeat);
+        match &self.others {
+            None => self.place.call(call, may_repeat).await,
+            Some(others) => {
+                let at = |uri: Option<EndpointUri>| async move {
+                    match uri {
+                        None => self.place.call(call, may_repeat).await,
+                        Some(uri) => call(uri).await,
+                    }
+                };
+                others.call(at, may_repeat).await
+            }
+        }
+    }
+}
+
+impl Place {
+    async fn call<T, F>(
+        &self,
+        call: impl Fn(EndpointUri) -> F,
+        may_repeat: impl Fn(&Error) -> bool,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let place = match self {
             Place::Fixed(uri) => return call(uri.clone()).await,
             Place::Discovered(place) => place,
         };
@@ -94,7 +159,7 @@ impl Locator {
         };
         let result = call(uri.clone()).await;
         match result {
-            Err(error) if was_believed && may_have_moved(error.kind()) => {
+            Err(error) if was_believed && may_have_moved(error.kind()) && may_repeat(&error) => {
                 match place.discover(Some(REDISCOVERY_DEADLINE)).await {
                     Ok(moved) if moved != uri => call(moved).await,
                     _ => Err(error),
@@ -130,7 +195,7 @@ fn may_have_moved(kind: ErrorKind) -> bool {
 
 impl fmt::Debug for Locator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
+        match &*self.place {
             Place::Fixed(uri) => f.debug_tuple("Locator").field(uri).finish(),
             Place::Discovered(place) => f.debug_tuple("Locator").field(&place.issuer).finish(),
         }
