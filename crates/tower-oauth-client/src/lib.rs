@@ -55,6 +55,7 @@
 mod capture;
 mod error;
 mod inject;
+mod observe;
 mod policy;
 mod retry;
 mod source;
@@ -69,7 +70,9 @@ pub use policy::{
 pub use retry::{
     NoReplay, Replay, RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer,
 };
-pub use source::{AuthMethod, TokenCache, TokenCacheBuilder};
+pub use source::{
+    AuthMethod, TokenCache, TokenCacheBuilder, TokenEvent, TokenEvents, TokenHealth, TokenStatus,
+};
 // What the signatures here are made of, so that a program needs no second crate to write them down.
 pub use tower_oauth_core::{
     BoxFuture, BuildError, Clock, Error, ErrorKind, Flush, Need, OAuthCode, Report, Scopes, Secret,

@@ -74,6 +74,11 @@ pub enum ErrorKind {
     NarrowScope,
     /// Tokens are rejected at first sight again and again; no exchange is spent on the next one yet.
     BudgetSpent,
+    /// Tokens that were accepted die again and again soon after they were issued: another holder of the
+    /// same account is active, and each exchange of one ends the token of the other. Nothing is sent for a moment.
+    Duel,
+    /// A credential library behind the source failed; what it said is the source of the error.
+    Foreign,
     /// The source cannot give another token than the one that was refused.
     NotRenewable,
     /// The call panicked. The next one starts anew.
@@ -159,7 +164,7 @@ impl Error {
         self
     }
 
-    /// Adds when the server wants to be asked again, clamped to [`Self::MAX_RETRY_AFTER`].
+    /// Adds when to ask again, by the server's wish or where a back-off ends, clamped to [`Self::MAX_RETRY_AFTER`].
     #[must_use]
     pub fn with_retry_after(mut self, delay: Option<Duration>) -> Self {
         self.retry_after = delay.map(|delay| delay.min(Self::MAX_RETRY_AFTER));
@@ -172,7 +177,7 @@ impl Error {
         self.kind
     }
 
-    /// When the server wants to be asked again, if it said so; at most 5 minutes.
+    /// When to ask again, if the server said so or a back-off knows it; at most 5 minutes.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
@@ -189,6 +194,8 @@ impl Error {
             | ErrorKind::TooLarge
             | ErrorKind::Malformed(_)
             | ErrorKind::BudgetSpent
+            | ErrorKind::Duel
+            | ErrorKind::Foreign
             | ErrorKind::Panicked
             | ErrorKind::Lost
             | ErrorKind::TooManyWaiters
@@ -223,6 +230,8 @@ impl fmt::Display for ErrorKind {
             Self::OAuth(code) => write!(f, "authorization server refused: {}", code.as_str()),
             Self::NarrowScope => f.write_str("token has less scope than was asked for"),
             Self::BudgetSpent => f.write_str("tokens are rejected at first sight; waiting"),
+            Self::Duel => f.write_str("another holder of the account is active; waiting"),
+            Self::Foreign => f.write_str("the credential library failed"),
             Self::NotRenewable => f.write_str("the token cannot be replaced"),
             Self::Panicked => f.write_str("the call panicked"),
             Self::Lost => f.write_str("the runtime of the call has ended"),

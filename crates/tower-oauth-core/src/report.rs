@@ -19,6 +19,9 @@ pub enum Flush {
 pub enum Report {
     /// A request whose token was rejected was sent again with this one, and that one was accepted.
     Healed(TokenId),
+    /// The request was sent again with this one, and that was rejected, too: it may be the request that
+    /// is not allowed, and not the token that is dead.
+    RejectedAgain(TokenId),
     /// This token was rejected on a request that could not be sent again; the caller has the first answer.
     NotReplayable(TokenId),
     /// In place of this rejected token the source gave the same one again; there was nothing to try.

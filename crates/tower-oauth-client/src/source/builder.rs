@@ -12,6 +12,7 @@ use tower_oauth_endpoint::{Discovery, Endpoint, HttpClient, Locator};
 use tower_service::Service;
 
 use super::TokenCache;
+use super::cache::Parts;
 use super::edge::TokenEdge;
 use super::exchange::TokenService;
 
@@ -43,6 +44,7 @@ pub struct TokenCacheBuilder {
     http: Option<HttpClient>,
     deadline: Duration,
     clock: Arc<dyn Clock>,
+    pub(super) max_age: Option<Duration>,
 }
 
 enum Place {
@@ -64,6 +66,7 @@ impl TokenCacheBuilder {
             http: None,
             deadline: Endpoint::<(), ()>::DEFAULT_DEADLINE,
             clock: Arc::new(SystemClock),
+            max_age: None,
         }
     }
 
@@ -162,6 +165,10 @@ impl TokenCacheBuilder {
     /// Names the setting and its value: an address that is not `https` (or loopback), a missing
     /// client id, a scope with a space in it, a resource that is no absolute URI.
     pub fn build(self) -> Result<TokenCache, BuildError> {
+        self.parts().map(TokenCache::new)
+    }
+
+    pub(super) fn parts(self) -> Result<Parts, BuildError> {
         let request = TokenRequest {
             grant: Grant::ClientCredentials,
             scopes: Scopes::new(&self.scopes)?,
@@ -191,7 +198,8 @@ impl TokenCacheBuilder {
                 TokenService::new(self.edge(locator, http)?)
             }
         };
-        Ok(TokenCache::new(service, request, clock, self.deadline))
+        let (deadline, max_age) = (self.deadline, self.max_age);
+        Ok(Parts { service, request, clock, deadline, max_age, family: None })
     }
 
     /// What would be set in vain is a mistake that nobody would notice.

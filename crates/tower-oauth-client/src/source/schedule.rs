@@ -19,14 +19,19 @@ pub(super) struct Moments {
 impl Moments {
     /// `random` in [0, 1) spreads the refresh over 70 % to 80 % of the life, so that a fleet whose
     /// tokens were issued together does not come back together.
-    pub(super) fn of(token: &Token, random: f64) -> Self {
+    ///
+    /// A `max_age` ends a token earlier, without a margin: it is this side that stops.
+    pub(super) fn of(token: &Token, max_age: Option<Duration>, random: f64) -> Self {
         let (Some(obtained), Some(expires)) = (token.obtained_at(), token.expires_at()) else {
             return Self { refresh_at: None, stop_at: token.expires_at() };
         };
         let life = expires.saturating_duration_since(obtained);
+        let max_age = max_age.unwrap_or(Duration::MAX);
+        let refresh_after = life.min(max_age).mul_f64(0.7 + 0.1 * random.clamp(0.0, 1.0));
+        let stop_after = (life - MARGIN.min(life / 5)).min(max_age);
         Self {
-            refresh_at: obtained.checked_add(life.mul_f64(0.7 + 0.1 * random.clamp(0.0, 1.0))),
-            stop_at: expires.checked_sub(MARGIN.min(life / 5)),
+            refresh_at: obtained.checked_add(refresh_after),
+            stop_at: obtained.checked_add(stop_after),
         }
     }
 
@@ -46,6 +51,12 @@ pub(super) fn back_off(base: Duration, cap: Duration, streak: u32, random: f64) 
     step.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
 }
 
+/// A server's wish, with up to a tenth of it more: a fleet that was told to come back in a minute does not come back
+/// in one moment.
+pub(super) fn spread(retry_after: Duration, random: f64) -> Duration {
+    retry_after + retry_after.mul_f64(0.1 * random.clamp(0.0, 1.0))
+}
+
 #[cfg(test)]
 mod tests {
     use tower_oauth_core::codec::TokenResponse;
@@ -60,7 +71,7 @@ mod tests {
             expires_in: Some(Duration::from_secs(life)),
             scopes: None,
         };
-        let moments = Moments::of(&Token::from_response(&response, now).unwrap(), random);
+        let moments = Moments::of(&Token::from_response(&response, now).unwrap(), None, random);
         (moments.refresh_at.unwrap() - now, moments.stop_at.unwrap() - now)
     }
 

@@ -51,7 +51,7 @@ impl Lab {
     /// An exchange lands with a token.
     fn land(&mut self, text: &str, life: u64) -> Token {
         let token = self.token(text, life);
-        self.state.store(token.clone(), self.random);
+        self.state.store(token.clone(), self.now, self.random);
         token
     }
 
@@ -345,7 +345,7 @@ fn a_token_that_came_again_is_remembered_once_with_its_new_life() {
     let (mut lab, token) = Lab::with_token(true);
     for n in 1..=3 {
         let again = lab.at(n * 1000).token("t0", 3600).renamed(&token);
-        lab.state.store(again, lab.random);
+        lab.state.store(again, lab.now, lab.random);
     }
     assert_eq!(lab.state.recent.len(), 1);
     assert_eq!(lab.at(3_590_500).peek(), Some(token.id()), "the life is the new one");
