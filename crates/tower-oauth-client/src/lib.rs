@@ -71,7 +71,8 @@ pub use retry::{
     NoReplay, Replay, RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer,
 };
 pub use source::{
-    AuthMethod, TokenCache, TokenCacheBuilder, TokenEvent, TokenEvents, TokenHealth, TokenStatus,
+    AuthMethod, ForeignToken, TokenCache, TokenCacheBuilder, TokenCaches, TokenEvent, TokenEvents,
+    TokenHealth, TokenKey, TokenStatus, source_fn,
 };
 // What the signatures here are made of, so that a program needs no second crate to write them down.
 pub use tower_oauth_core::{

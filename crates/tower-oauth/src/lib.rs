@@ -17,10 +17,11 @@ pub use tower_oauth_core::codec;
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use tower_oauth_client::{
-    And, AuthMethod, BareForbidden, BareUnauthorized, CaptureBody, ClientError, InjectToken,
-    InjectTokenFuture, InjectTokenLayer, NoReplay, NoToken, Or, RejectionPolicy, Replay,
-    RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer, StandardPolicy, TokenCache,
-    TokenCacheBuilder, TokenVerdict,
+    And, AuthMethod, BareForbidden, BareUnauthorized, CaptureBody, ClientError, ForeignToken,
+    InjectToken, InjectTokenFuture, InjectTokenLayer, NoReplay, NoToken, Or, RejectionPolicy,
+    Replay, RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer, StandardPolicy,
+    TokenCache, TokenCacheBuilder, TokenCaches, TokenEvent, TokenEvents, TokenHealth, TokenKey,
+    TokenStatus, TokenVerdict, source_fn,
 };
 
 #[cfg(all(feature = "server", feature = "axum"))]

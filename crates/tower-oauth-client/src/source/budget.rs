@@ -14,8 +14,9 @@
 //! What tells a duel from restarts is *how soon after our own exchange* a token dies. The other holder answers
 //! our exchange with its own as soon as it makes a request, so between busy holders a token lives some 10 to 300 ms, each
 //! time. A server that restarts needs longer than that to come up, and does not wait for our exchange to go down;
-//! neither does a user who logs out on another device. So three tokens in a row that lived less than half a second are
-//! a duel; once it is known, the limit is twice the pause, since then the pauses make the lives. Slower
+//! neither does a user who logs out on another device. So two tokens in a row that lived less than half a second, and then a
+//! third that lived less than two pauses, are a duel, and from then on whatever lives less than two pauses: now the pauses make
+//! the lives, my own or those of the other, who may have found out first. Slower
 //! than that, tokens are replaced at once all the same: they bound the exchanges by living. Only the 32nd death within
 //! four minutes is a duel too, whatever the lives, and then exchanges keep the pause.
 //!
@@ -60,8 +61,8 @@ pub(super) struct Budget {
     duel: Option<Duel>,
     /// The current token was refused and not replaced.
     doubt: Option<Doubt>,
-    /// A replay with the current token was refused.
-    rejected_again: bool,
+    /// A replay with the current token was refused; whether somebody had accepted it by then.
+    rejected_again: Option<bool>,
     /// When it was last seen that a token is accepted by some and refused by others.
     disputed: Option<Instant>,
     /// No exchange before for a token that is rejected at first sight.
@@ -109,33 +110,32 @@ impl Budget {
         self.deaths.retain(|&death| now.saturating_duration_since(death) < DEATHS_IN);
         self.disputed =
             self.disputed.filter(|&seen| now.saturating_duration_since(seen) < DISPUTED_FOR);
-        if refusal.accepted && (self.doubt.is_some() || self.rejected_again) {
-            (self.disputed, self.duel, self.young) = (Some(now), None, 0);
-        }
+        self.see(refusal.accepted, now);
         if self.disputed.is_some() {
             return self.disputed(refusal, now, random);
         }
-        match self.duel {
-            // In a duel a token may be dead before anybody has used it.
-            Some(_) if refusal.accepted || self.doubt.is_some() => self.died(refusal, now, random),
-            Some(duel) if self.lived(refusal, now) < 2 * duel.pause => {
-                self.died(refusal, now, random)
-            }
-            _ if refusal.accepted => self.died(refusal, now, random),
-            _ => self
-                .spend(now, random)
-                .map_or(Ruling::Replace, |until| Ruling::Keep(ErrorKind::BudgetSpent, until)),
+        let was_accepted = refusal.accepted || self.rejected_again == Some(true);
+        // Where tokens die young one may be dead before anybody has used it.
+        let is_young = self.young > 0 && self.lived(refusal, now) < self.young_age();
+        if was_accepted || is_young || self.doubt.is_some() {
+            return self.died(refusal, now, random);
+        }
+        match self.spend(now, random) {
+            None => Ruling::Replace,
+            Some(until) => Ruling::Keep(ErrorKind::BudgetSpent, until),
         }
     }
 
     /// Another token is current now: what was in doubt of the last one is not in doubt of it.
     pub(super) fn issued(&mut self) {
-        (self.doubt, self.rejected_again) = (None, false);
+        (self.doubt, self.rejected_again) = (None, None);
     }
 
-    /// A request was refused with the current token, too, right after it was refused with the last one.
-    pub(super) fn rejected_again(&mut self) {
-        self.rejected_again = true;
+    /// A request was refused with the current token, too, right after it was refused with the last one. Whether the
+    /// token is accepted later shows what that was.
+    pub(super) fn rejected_again(&mut self, accepted: bool, now: Instant) {
+        self.see(accepted, now);
+        self.rejected_again = Some(accepted || self.rejected_again == Some(true));
     }
 
     /// A request was accepted with the current token after it was refused with the last one: tokens do die.
@@ -153,14 +153,36 @@ impl Budget {
         (now < until).then_some(until)
     }
 
+    /// Whether somebody has accepted the current token since it was last refused: then it is disputed.
+    fn see(&mut self, accepted: bool, now: Instant) {
+        if !accepted || (self.doubt.is_none() && self.rejected_again.is_none()) {
+            return;
+        }
+        if self.disputed.is_none() {
+            // The exchange that has just not settled it was the first step.
+            (self.next, self.streak) = (Some(now + FIRST_SIGHT_BASE), 1);
+        }
+        (self.disputed, self.duel, self.young) = (Some(now), None, 0);
+    }
+
+    /// A token that dies before this age is one of a duel.
+    fn young_age(&self) -> Duration {
+        match self.duel {
+            Some(duel) => 2 * duel.pause,
+            // Where the other holder has found out first, its pause makes my token live longer.
+            None if self.young + 1 >= YOUNG_IN_A_ROW => 2 * PAUSE,
+            None => YOUNG,
+        }
+    }
+
     /// It worked and died, or was dead on arrival in a duel.
     fn died(&mut self, refusal: Refusal, now: Instant, random: f64) -> Ruling {
         if let Some(doubt) = self.doubt {
             return self.pause(doubt, refusal, now);
         }
         let lived = self.lived(refusal, now);
-        let young = self.duel.map_or(YOUNG, |duel| YOUNG.max(2 * duel.pause));
-        self.young = if lived < young { self.young.saturating_add(1) } else { 0 };
+        let is_young = lived < self.young_age();
+        self.young = if is_young { self.young.saturating_add(1) } else { 0 };
         let many = self.deaths.len() >= DEATHS;
         if self.young < YOUNG_IN_A_ROW && !many {
             self.duel = None;

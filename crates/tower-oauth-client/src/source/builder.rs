@@ -15,6 +15,7 @@ use super::TokenCache;
 use super::cache::Parts;
 use super::edge::TokenEdge;
 use super::exchange::TokenService;
+use super::source_fn::{Call, Foreign};
 
 /// How the client authenticates at the token endpoint, by the names of RFC 7591 §2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -51,6 +52,7 @@ enum Place {
     Issuer(String),
     Endpoint(String),
     Service(TokenService),
+    Foreign(Call),
 }
 
 impl TokenCacheBuilder {
@@ -91,6 +93,11 @@ impl TokenCacheBuilder {
         S::Future: Send,
     {
         self.place = Some(Place::Service(TokenService::new(service)));
+        self
+    }
+
+    pub(super) fn foreign(mut self, call: Call) -> Self {
+        self.place = Some(Place::Foreign(call));
         self
     }
 
@@ -170,11 +177,10 @@ impl TokenCacheBuilder {
 
     pub(super) fn parts(self) -> Result<Parts, BuildError> {
         let request = TokenRequest {
-            grant: Grant::ClientCredentials,
             scopes: Scopes::new(&self.scopes)?,
             resources: checked_resources(&self.resources)?,
             audiences: self.audiences.clone(),
-            unlike: None,
+            ..bare_request()
         };
         let clock = Arc::clone(&self.clock);
         let service = match &self.place {
@@ -185,6 +191,11 @@ impl TokenCacheBuilder {
             Some(Place::Service(service)) => {
                 self.refuse_beside_a_service()?;
                 service.clone()
+            }
+            Some(Place::Foreign(call)) => {
+                self.refuse_beside_a_service()?;
+                let (call, clock) = (Arc::clone(call), Arc::clone(&clock));
+                TokenService::new(Foreign { call, clock })
             }
             Some(Place::Endpoint(uri)) => {
                 let uri =
@@ -253,6 +264,17 @@ impl TokenCacheBuilder {
     fn http_or_default(&self) -> Result<HttpClient, BuildError> {
         let why = "is not set, and the feature `transport` with the default one is off";
         self.http.clone().ok_or_else(|| BuildError::new("http_client", "", why))
+    }
+}
+
+/// A request that asks for nothing in particular.
+pub(super) fn bare_request() -> TokenRequest {
+    TokenRequest {
+        grant: Grant::ClientCredentials,
+        scopes: Scopes::default(),
+        resources: Vec::new(),
+        audiences: Vec::new(),
+        unlike: None,
     }
 }
 

@@ -165,6 +165,11 @@ impl TokenCache {
         !self.0.flight.is_in_flight(&())
     }
 
+    /// The first callers are told without an exchange.
+    pub(super) fn fail_at_once(&self, error: Error) {
+        self.0.shared.change(|state, now| state.fail(error, now, 0.0));
+    }
+
     /// Because of what another one of the family was told.
     pub(super) fn flush_older(&self, by: Flush) {
         self.0.shared.change(|state, now| state.flush_older(by, now));

@@ -3,15 +3,22 @@
 mod budget;
 mod builder;
 mod cache;
+mod caches;
 mod edge;
 mod event;
 mod exchange;
 mod health;
+mod key;
 mod schedule;
+mod shelf;
+mod source_fn;
 mod state;
 mod switches;
 
 pub use builder::{AuthMethod, TokenCacheBuilder};
 pub use cache::TokenCache;
+pub use caches::TokenCaches;
 pub use event::{TokenEvent, TokenEvents};
 pub use health::{TokenHealth, TokenStatus};
+pub use key::TokenKey;
+pub use source_fn::{ForeignToken, source_fn};

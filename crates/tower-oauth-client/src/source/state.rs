@@ -1,5 +1,6 @@
 //! What a token cache knows, and its decisions: pure, with time and chance as values.
 
+use std::mem::Discriminant;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
@@ -19,6 +20,8 @@ const REMEMBERED: usize = 4;
 /// most five times in its first ten seconds, which leaves little for chance to play with.
 const TRANSIENT_PAUSE: Duration = Duration::from_secs(5);
 const TRANSIENT_JITTER: f64 = 0.06;
+/// A `Retry-After` of less is not taken at its word.
+const SHORTEST_WISH: Duration = Duration::from_secs(1);
 /// A refusal in OAuth's own words will not change by asking again; an operator may change it. The
 /// first step is short all the same: an authorization server that starts up refuses what it will
 /// know a second later.
@@ -63,7 +66,7 @@ struct Failure {
 
 #[derive(Clone, Default)]
 struct Told {
-    late_rejection: bool,
+    kinds: Vec<Discriminant<TokenEvent>>,
     /// Why the current token is not replaced, until when, and since when.
     kept: Option<(ErrorKind, Instant, Instant)>,
 }
@@ -127,8 +130,7 @@ impl State {
         }
         if matches!(need, Need::Unlike(_)) {
             // A late rejection of an older token: the newer one comes at once, without a call.
-            let is_news = !std::mem::replace(&mut self.told.late_rejection, true);
-            self.notes.count(TokenEvent::LateRejectionIgnored { token: token.id() }, is_news);
+            self.tell_once(TokenEvent::LateRejectionIgnored { token: token.id() });
         }
         Decision::Take(token)
     }
@@ -146,6 +148,16 @@ impl State {
         self.failure = None;
         self.told = Told::default();
         self.budget.issued();
+    }
+
+    /// What happens to many requests alike is news once for each token.
+    fn tell_once(&mut self, event: TokenEvent) {
+        let kind = std::mem::discriminant(&event);
+        let is_news = !self.told.kinds.contains(&kind);
+        if is_news {
+            self.told.kinds.push(kind);
+        }
+        self.notes.count(event, is_news);
     }
 
     fn news_of(&self, token: &Token, now: Instant) -> TokenEvent {
@@ -167,14 +179,17 @@ impl State {
     /// The exchange failed: the token that was withheld is given back, as the best there is.
     pub(super) fn fail(&mut self, error: Error, now: Instant, random: f64) {
         let streak = self.failure.as_ref().map_or(0, |failure| failure.streak.saturating_add(1));
+        let wish = error.retry_after().map(|wish| spread(wish.max(SHORTEST_WISH), random));
         let pause = match error.kind() {
+            // It knows best when it will be back; but it has told so before.
+            _ if wish.is_some() && streak == 0 => Duration::ZERO,
             ErrorKind::NotRenewable => back_off(REFUSED_BASE, SAME_AGAIN_CAP, streak, random),
             _ if error.is_transient() => {
                 TRANSIENT_PAUSE.mul_f64(1.0 - TRANSIENT_JITTER * random.clamp(0.0, 1.0))
             }
             _ => back_off(REFUSED_BASE, REFUSED_CAP, streak, random),
         };
-        let pause = pause.max(spread(error.retry_after().unwrap_or_default(), random));
+        let pause = pause.max(wish.unwrap_or_default());
         let refused = self.withheld.take();
         self.notes.tell(match (error.kind(), refused) {
             (ErrorKind::NotRenewable, Some(token)) => TokenEvent::SameTokenAgain { token },
@@ -234,17 +249,18 @@ impl State {
                 if is_current(token) {
                     self.budget.healed();
                 }
-                self.notes.tell(TokenEvent::Healed { token });
+                self.tell_once(TokenEvent::Healed { token });
             }
             Report::RejectedAgain(token) => {
-                if is_current(token) {
-                    self.budget.rejected_again();
+                if let Some(current) = self.current().filter(|held| held.id() == token).cloned() {
+                    self.budget.rejected_again(current.was_accepted(), now);
+                    self.prove_anew(&current);
                 }
-                self.notes.tell(TokenEvent::RejectedAgain { token });
+                self.tell_once(TokenEvent::RejectedAgain { token });
             }
-            Report::NotReplayable(token) => self.notes.tell(TokenEvent::NotReplayable { token }),
-            Report::SameTokenAgain(token) => self.notes.tell(TokenEvent::SameTokenAgain { token }),
-            Report::OriginRefused => self.notes.tell(TokenEvent::OriginRefused),
+            Report::NotReplayable(token) => self.tell_once(TokenEvent::NotReplayable { token }),
+            Report::SameTokenAgain(token) => self.tell_once(TokenEvent::SameTokenAgain { token }),
+            Report::OriginRefused => self.tell_once(TokenEvent::OriginRefused),
             Report::Flush(token, by) if by != Flush::Token && is_current(token) => {
                 self.flush_older(by, now);
             }

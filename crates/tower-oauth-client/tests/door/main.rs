@@ -13,6 +13,7 @@ mod bodies;
 mod builder;
 mod cache;
 mod canary;
+mod duel;
 mod errors;
 mod layers;
 mod refresh;
