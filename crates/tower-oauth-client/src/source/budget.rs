@@ -48,8 +48,10 @@ const PAUSES_BEFORE_DOUBLING: u32 = 8;
 const TRIAL: Duration = Duration::from_millis(50);
 /// A token is disputed no longer if nothing has shown it for so long.
 const DISPUTED_FOR: Duration = Duration::from_secs(240);
-/// So many refusals without an acceptance between them: disputed or not, now it is dead.
+/// So many refusals in such a time without an acceptance between them: disputed or not, now it is dead. The time lets the
+/// answers come of requests that were sent since the first of them.
 const DEAD_AFTER_ALL: u32 = 8;
+const DEAD_AFTER_ALL_FOR: Duration = Duration::from_millis(500);
 
 /// What was spent, and what the refusals look like so far.
 #[derive(Clone, Default)]
@@ -214,12 +216,16 @@ impl Budget {
     }
 
     fn disputed(&mut self, refusal: Refusal, now: Instant, random: f64) -> Ruling {
-        let refusals = match self.doubt {
-            Some(doubt) if !refusal.accepted => doubt.refusals.saturating_add(1),
-            _ => 1,
+        let doubt = match self.doubt {
+            Some(doubt) if !refusal.accepted => {
+                Doubt { refusals: doubt.refusals.saturating_add(1), ..doubt }
+            }
+            _ => Doubt { since: now, refusals: 1 },
         };
-        self.doubt = Some(Doubt { since: now, refusals });
-        if refusals >= DEAD_AFTER_ALL && self.deaths.len() < DEATHS {
+        self.doubt = Some(doubt);
+        let is_dead = doubt.refusals >= DEAD_AFTER_ALL
+            && now.saturating_duration_since(doubt.since) >= DEAD_AFTER_ALL_FOR;
+        if is_dead && self.deaths.len() < DEATHS {
             return self.replace(now);
         }
         match self.spend(now, random) {

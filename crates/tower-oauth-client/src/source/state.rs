@@ -302,6 +302,10 @@ impl State {
             return Decision::Fail(failure.error.clone());
         }
         let was_accepted = token.was_accepted();
+        if was_accepted && self.failure.as_ref().is_some_and(|f| f.refused == Some(token.id())) {
+            // One death that the last exchange could not mend: its back-off is over, and it is on the bill already.
+            return self.replace(token);
+        }
         let was_duel = self.budget.is_duel();
         let refusal = Refusal { accepted: was_accepted, issued: token.obtained_at() };
         let ruling = self.budget.refuse(refusal, now, random);
@@ -393,3 +397,7 @@ impl Failure {
 #[cfg(test)]
 #[path = "state_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "state_laws.rs"]
+mod laws;

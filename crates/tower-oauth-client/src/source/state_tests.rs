@@ -157,6 +157,17 @@ fn elsewhere_a_a_token_that_was_accepted_is_replaced_at_once_each_time() {
     }
 }
 
+#[test]
+fn a_death_that_an_outage_keeps_from_being_mended_is_one_death() {
+    let (mut lab, token) = Lab::with_token(true);
+    for ms in (0..3_000_000).step_by(5000) {
+        assert_eq!(lab.at(ms).refuse(&token), Got::Join, "{ms}");
+        lab.fail(ErrorKind::Transport);
+    }
+    let duels = lab.told();
+    assert!(!duels.iter().any(|event| matches!(event, TokenEvent::DuelSuspected { .. })));
+}
+
 /// Refused each so many milliseconds by whoever, each new token accepted at first; when exchanges were made.
 fn refused_again_and_again(lab: &mut Lab, every: u64, until: u64) -> Vec<u64> {
     let mut token = lab.land("first", 3600);
@@ -268,11 +279,11 @@ fn a_disputed_token_that_nobody_accepts_any_more_is_dead_after_all() {
     let token = lab.land("t1", 3600);
     lab.state.hear(Report::RejectedAgain(token.id()), lab.now);
     lab.state.current().unwrap().mark_accepted();
-    for refusal in 1..8 {
-        let got = lab.at(5010).refuse(&token);
+    for refusal in 0..100 {
+        let got = lab.at(5010 + refusal * 4).refuse(&token);
         assert_eq!(got, Got::Fail(ErrorKind::BudgetSpent), "refusal {refusal}");
     }
-    assert_eq!(lab.refuse(&token), Got::Join);
+    assert_eq!(lab.at(5510).refuse(&token), Got::Join);
 }
 
 #[test]
