@@ -4,7 +4,8 @@
 //! * [`RetryInvalidTokenLayer`] stamps it, judges the answer, and where the resource says that the
 //!   token is dead gets another one, once for everybody, and sends the request again, once.
 //! * [`TokenCache`] is the source: one token, refreshed ahead of its end in the background, replaced
-//!   by a single exchange however many callers ask.
+//!   by a single exchange however many callers ask. [`TokenCaches`] is one for each key; [`source_fn`] takes the token
+//!   from any credential library.
 //!
 //! Each layer is complete alone. Stacked, in either order, they agree.
 //!

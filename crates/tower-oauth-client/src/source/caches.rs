@@ -43,10 +43,13 @@ pub struct TokenCaches<K>(Arc<Inner<K>>);
 
 struct Inner<K> {
     shelf: RwLock<Shelf<K, TokenCache>>,
-    make: Box<dyn Fn(&K) -> Result<Parts, BuildError> + Send + Sync>,
+    make: Box<Make<K>>,
     /// Which keys are of one subject.
-    is_same_subject: Box<dyn Fn(&K, &K) -> bool + Send + Sync>,
+    is_same_subject: Box<SameSubject<K>>,
 }
+
+type Make<K> = dyn Fn(&K) -> Result<Parts, BuildError> + Send + Sync;
+type SameSubject<K> = dyn Fn(&K, &K) -> bool + Send + Sync;
 
 impl<K: Clone + Eq + Hash + Send + Sync + 'static> TokenCaches<K> {
     /// How many caches are kept, if not set otherwise: 1,024.

@@ -113,11 +113,9 @@ impl World {
             Step::Land(life) if self.is_in_flight => {
                 self.land(format!("t{}", self.issued.len()), life);
             }
-            Step::LandSame if self.is_in_flight => {
-                if self.state.withheld().is_some() {
-                    self.state.fail(ErrorKind::NotRenewable.into(), self.now, self.random);
-                    self.is_in_flight = false;
-                }
+            Step::LandSame if self.is_in_flight && self.state.withheld().is_some() => {
+                self.state.fail(ErrorKind::NotRenewable.into(), self.now, self.random);
+                self.is_in_flight = false;
             }
             Step::Fail(is_transient) if self.is_in_flight => {
                 let kind = if is_transient { ErrorKind::Transport } else { ErrorKind::Redirect };
