@@ -18,6 +18,8 @@ mod errors;
 mod foreign;
 mod keyed;
 mod layers;
+#[cfg(feature = "metrics")]
+mod observed;
 mod operators;
 mod refresh;
 mod rejections;

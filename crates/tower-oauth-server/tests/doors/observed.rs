@@ -135,8 +135,11 @@ fn l04_every_name_and_label_is_in_the_table_and_no_value_is_a_strangers() {
     let sums = recorded(everything());
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../tower-oauth/docs/observability.md");
     let text = std::fs::read_to_string(file).unwrap();
-    let told: BTreeSet<&str> =
-        text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let told: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .filter(|name| !name.starts_with("tower_oauth_client_"))
+        .collect();
     let mut counted = BTreeSet::new();
     for series in sums.0.lock().unwrap().keys() {
         let (name, labels) = series.split_once('{').unwrap();
