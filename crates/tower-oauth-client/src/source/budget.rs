@@ -14,8 +14,8 @@
 //! What tells a duel from restarts is *how soon after our own exchange* a token dies. The other holder answers
 //! our exchange with its own as soon as it makes a request, so between busy holders a token lives some 10 to 300 ms, each
 //! time. A server that restarts needs longer than that to come up, and does not wait for our exchange to go down;
-//! neither does a user who logs out on another device. So two tokens in a row that lived less than half a second, and then a
-//! third that lived less than two pauses, are a duel, and from then on whatever lives less than two pauses: now the pauses make
+//! neither does a user who logs out on another device. So three tokens in a row that lived less than half a second, and then a
+//! fourth that lived less than two pauses, are a duel, and from then on whatever lives less than two pauses: now the pauses make
 //! the lives, my own or those of the other, who may have found out first. Slower
 //! than that, tokens are replaced at once all the same: they bound the exchanges by living. Only the 32nd death within
 //! four minutes is a duel too, whatever the lives, and then exchanges keep the pause.
@@ -34,9 +34,9 @@ use super::schedule::back_off;
 /// Between exchanges for tokens that are rejected at first sight, or disputed.
 const FIRST_SIGHT_BASE: Duration = Duration::from_millis(1000);
 const FIRST_SIGHT_CAP: Duration = Duration::from_secs(60);
-/// A token that dies before is one of a duel, if it is the third in a row.
+/// A token that dies before is one of a duel, if it is the fourth in a row.
 const YOUNG: Duration = Duration::from_millis(500);
-const YOUNG_IN_A_ROW: u32 = 3;
+const YOUNG_IN_A_ROW: u32 = 4;
 /// So many deaths in such a time are a duel, however long the tokens lived.
 const DEATHS: usize = 32;
 const DEATHS_IN: Duration = Duration::from_secs(240);
@@ -117,8 +117,9 @@ impl Budget {
             return self.disputed(refusal, now, random);
         }
         let was_accepted = refusal.accepted || self.rejected_again == Some(true);
-        // Where tokens die young one may be dead before anybody has used it.
-        let is_young = self.young > 0 && self.lived(refusal, now) < self.young_age();
+        // Where tokens die young one may be dead before anybody has used it. One young death does not say that much: a
+        // resource that rejects everything from some moment on begins with one.
+        let is_young = self.young > 1 && self.lived(refusal, now) < self.young_age();
         if was_accepted || is_young || self.doubt.is_some() {
             return self.died(refusal, now, random);
         }

@@ -30,7 +30,7 @@ use crate::observe;
 ///   refusal of an older token gets the newer one without a call. A token that was accepted once is replaced at
 ///   once, always; one that is rejected at first sight, or by one resource and not by another, spends a budget
 ///   (1 s, doubling to 60 s, with jitter) and goes on being used.
-/// * **Not in a duel.** Where another holder of the same account is active and each exchange ends the other's token (three
+/// * **Not in a duel.** Where another holder of the same account is active and each exchange ends the other's token (four
 ///   tokens in a row live less than half a second, or 32 die within four minutes), there is one exchange a second at
 ///   most, later one in 5 s; the requests between end at once in [`ErrorKind::Duel`].
 /// * **The exchange is detached**: callers that go away lose only their own wait.

@@ -93,7 +93,7 @@ async fn everything() {
     sleep_ms(1001).await;
     tokens.report(Report::Flush(first.id(), Flush::Issuer));
     // A duel, and the budget of tokens that never worked.
-    for _ in 0..3 {
+    for _ in 0..4 {
         died(&tokens).await;
     }
     tokens.flush();
@@ -116,10 +116,10 @@ fn each_exchange_and_each_rejection_is_counted_once() {
     let expected = [
         ("exchanges_total{outcome=issued}", 4),
         ("exchanges_total{outcome=refreshed}", 1),
-        ("exchanges_total{outcome=replaced}", 4),
+        ("exchanges_total{outcome=replaced}", 5),
         ("exchanges_total{outcome=same_token}", 1),
         ("exchanges_total{outcome=invalid_client}", 1),
-        ("rejections_total{what=died}", 3),
+        ("rejections_total{what=died}", 4),
         ("rejections_total{what=first_sight}", 2),
         ("rejections_total{what=late}", 100),
         ("rejections_total{what=budget_spent}", 2),
