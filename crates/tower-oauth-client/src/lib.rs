@@ -4,7 +4,8 @@
 //! * [`RetryInvalidTokenLayer`] stamps it, judges the answer, and where the resource says that the
 //!   token is dead gets another one, once for everybody, and sends the request again, once.
 //! * [`TokenCache`] is the source: one token, refreshed ahead of its end in the background, replaced
-//!   by a single exchange however many callers ask.
+//!   by a single exchange however many callers ask. [`TokenCaches`] is one for each key; [`source_fn`] takes the token
+//!   from any credential library.
 //!
 //! Each layer is complete alone. Stacked, in either order, they agree.
 //!
@@ -57,6 +58,7 @@ mod capture;
 mod error;
 mod grant;
 mod inject;
+mod observe;
 mod policy;
 mod retry;
 mod source;
@@ -80,12 +82,15 @@ pub use policy::{
 pub use retry::{
     NoReplay, Replay, RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer,
 };
-pub use source::{AuthMethod, TokenCache, TokenCacheBuilder};
+pub use source::{
+    AuthMethod, ForeignToken, TokenCache, TokenCacheBuilder, TokenCaches, TokenEvent, TokenEvents,
+    TokenHealth, TokenKey, TokenStatus, source_fn,
+};
 // What the signatures here are made of, so that a program needs no second crate to write them down.
 pub use tower_oauth_core::codec::TokenTypeUri;
 pub use tower_oauth_core::{
-    BoxFuture, BuildError, Clock, Error, ErrorKind, Need, OAuthCode, Scopes, Secret, SystemClock,
-    Token, TokenId, TokenSource,
+    BoxFuture, BuildError, Clock, Error, ErrorKind, Flush, Need, OAuthCode, Report, Scopes, Secret,
+    SystemClock, Token, TokenId, TokenSource,
 };
 pub use tower_oauth_endpoint::HttpClient;
 #[cfg(feature = "assertions")]

@@ -108,8 +108,8 @@ impl RejectionPolicy for BareUnauthorized {
 /// Also takes a 403 for a rejection that does not say why: no `Bearer` challenge with an error.
 ///
 /// For gateways that answer 403 to a token they have forgotten. A 403 that is about rights, not
-/// about the token, costs an exchange and a replay too, 32 times in four minutes at most where other calls accept the
-/// tokens; after that, and where none was accepted, it spends the budget of [`TokenCache`](crate::TokenCache).
+/// about the token, costs an exchange and a replay too, once; then it is seen that a new token does not help, and more of
+/// them spend the budget of [`TokenCache`](crate::TokenCache).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BareForbidden;
 

@@ -83,6 +83,11 @@ pub enum ErrorKind {
     LoggedOut,
     /// The store that keeps refresh tokens does not work.
     Store,
+    /// Tokens that were accepted die again and again soon after they were issued: another holder of the
+    /// same account is active, and each exchange of one ends the token of the other. Nothing is sent for a moment.
+    Duel,
+    /// A credential library behind the source failed; what it said is the source of the error.
+    Foreign,
     /// The source cannot give another token than the one that was refused.
     NotRenewable,
     /// The call panicked. The next one starts anew.
@@ -172,7 +177,7 @@ impl Error {
         self
     }
 
-    /// Adds when the server wants to be asked again, clamped to [`Self::MAX_RETRY_AFTER`].
+    /// Adds when to ask again, by the server's wish or where a back-off ends, clamped to [`Self::MAX_RETRY_AFTER`].
     #[must_use]
     pub fn with_retry_after(mut self, delay: Option<Duration>) -> Self {
         self.retry_after = delay.map(|delay| delay.min(Self::MAX_RETRY_AFTER));
@@ -185,7 +190,7 @@ impl Error {
         self.kind
     }
 
-    /// When the server wants to be asked again, if it said so; at most 5 minutes.
+    /// When to ask again, if the server said so or a back-off knows it; at most 5 minutes.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
@@ -202,6 +207,8 @@ impl Error {
             | ErrorKind::TooLarge
             | ErrorKind::Malformed(_)
             | ErrorKind::BudgetSpent
+            | ErrorKind::Duel
+            | ErrorKind::Foreign
             | ErrorKind::Panicked
             | ErrorKind::Lost
             | ErrorKind::TooManyWaiters
@@ -244,6 +251,8 @@ impl fmt::Display for ErrorKind {
             Self::Reauthenticate => f.write_str("the session has ended: sign in again"),
             Self::LoggedOut => f.write_str("the session was logged out"),
             Self::Store => f.write_str("the store for refresh tokens does not work"),
+            Self::Duel => f.write_str("another holder of the account is active; waiting"),
+            Self::Foreign => f.write_str("the credential library failed"),
             Self::NotRenewable => f.write_str("the token cannot be replaced"),
             Self::Panicked => f.write_str("the call panicked"),
             Self::Lost => f.write_str("the runtime of the call has ended"),

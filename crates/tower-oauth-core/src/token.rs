@@ -82,6 +82,15 @@ impl Token {
         }))
     }
 
+    /// The same token under the same name, with its acceptance forgotten: only requests that are
+    /// stamped with this one say whether it works from now on. Answers to earlier ones do not count.
+    #[must_use]
+    pub fn unproven(&self) -> Self {
+        let again = self.renamed(self);
+        again.0.accepted.store(false, Ordering::Relaxed);
+        again
+    }
+
     fn build(
         token_type: TokenType,
         access_token: &str,
@@ -210,6 +219,19 @@ mod tests {
         let token = Token::bearer("CANARY").unwrap();
         let shown = format!("{token:?} {:?}", token.header());
         assert!(!shown.contains("CANARY"), "{shown}");
+    }
+
+    #[test]
+    fn an_acceptance_is_forgotten_for_later_requests_only() {
+        let token = Token::bearer("a").unwrap();
+        token.mark_accepted();
+        let again = token.unproven();
+        assert_eq!((again.id(), again.header()), (token.id(), token.header()));
+        assert!(token.was_accepted() && !again.was_accepted());
+        token.mark_accepted();
+        assert!(!again.was_accepted());
+        again.mark_accepted();
+        assert!(again.was_accepted());
     }
 
     #[test]

@@ -5,9 +5,9 @@
 pub mod guide;
 
 pub use tower_oauth_core::{
-    BoxFuture, BuildError, Challenge, Challenges, Clock, EndpointUri, Error, ErrorKind, Issuer,
-    Need, OAuthCode, Revocation, RevocationSink, Revoked, Scopes, Secret, SystemClock, Token,
-    TokenId, TokenSource,
+    BoxFuture, BuildError, Challenge, Challenges, Clock, EndpointUri, Error, ErrorKind, Flush,
+    Issuer, Need, OAuthCode, Report, Revocation, RevocationSink, Revoked, Scopes, Secret,
+    SystemClock, Token, TokenId, TokenSource,
 };
 #[cfg(feature = "transport")]
 #[cfg_attr(docsrs, doc(cfg(feature = "transport")))]
@@ -21,10 +21,11 @@ pub use tower_oauth_core::codec;
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use tower_oauth_client::{
-    And, AuthMethod, BareForbidden, BareUnauthorized, CaptureBody, ClientError, InjectToken,
-    InjectTokenFuture, InjectTokenLayer, NoReplay, NoToken, Or, RejectionPolicy, Replay,
-    RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer, StandardPolicy, TokenCache,
-    TokenCacheBuilder, TokenVerdict,
+    And, AuthMethod, BareForbidden, BareUnauthorized, CaptureBody, ClientError, ForeignToken,
+    InjectToken, InjectTokenFuture, InjectTokenLayer, NoReplay, NoToken, Or, RejectionPolicy,
+    Replay, RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer, StandardPolicy,
+    TokenCache, TokenCacheBuilder, TokenCaches, TokenEvent, TokenEvents, TokenHealth, TokenKey,
+    TokenStatus, TokenVerdict, source_fn,
 };
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]

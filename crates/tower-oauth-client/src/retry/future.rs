@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
-use tower_oauth_core::{BoxFuture, Error, Need, Token};
+use tower_oauth_core::{BoxFuture, Error, Need, Report, Token};
 use tower_service::Service;
 
 use super::mode::Mode;
@@ -146,15 +146,22 @@ where
                     // request, so the next one has the new token.
                     let token = attempt.shared.source.fetch(Need::Unlike(attempt.token.id()));
                     if !attempt.body.can_rewind() {
+                        let id = attempt.token.id();
+                        attempt.shared.source.report(Report::NotReplayable(id));
                         return Poll::Ready(Ok(response));
                     }
                     State::Renewing { token, attempt: Some(attempt), refused: Some(response) }
                 }
                 StateProj::Renewing { token, attempt, refused } => {
                     let renewed = ready!(token.as_mut().poll(cx));
-                    let (Some(attempt), Some(refused)) = (attempt.take(), refused.take()) else {
+                    let (Some(attempt), Some(mut refused)) = (attempt.take(), refused.take())
+                    else {
                         return Poll::Pending;
                     };
+                    if let Err(error) = &renewed {
+                        // The answer goes back as it is; beside it stands why it was not tried again.
+                        refused.extensions_mut().insert(error.clone());
+                    }
                     match attempt.again(renewed) {
                         Some(state) => state,
                         None => return Poll::Ready(Ok(refused)),
@@ -173,7 +180,15 @@ where
                         return Poll::Ready(Ok(response));
                     };
                     // Whatever it says: one replay at most.
-                    return Poll::Ready(Ok(judge(&shared, &token, response).1));
+                    let (verdict, response) = judge(&shared, &token, response);
+                    match verdict {
+                        TokenVerdict::Accepted => shared.source.report(Report::Healed(token.id())),
+                        TokenVerdict::Rejected => {
+                            shared.source.report(Report::RejectedAgain(token.id()));
+                        }
+                        TokenVerdict::Silent => {}
+                    }
+                    return Poll::Ready(Ok(response));
                 }
                 StateProj::Passing { answer } => return answer.poll(cx).map_err(inner),
             };
@@ -188,6 +203,7 @@ impl<S, B> Attempt<S, B> {
         let token = renewed.ok()?;
         // A source that hands the refused token back, under whatever name, has nothing new to try.
         if token.header() == self.token.header() {
+            self.shared.source.report(Report::SameTokenAgain(token.id()));
             return None;
         }
         let body = self.body.rewind()?;

@@ -10,8 +10,10 @@ use tower_oauth_endpoint::{Discovery, Endpoint, HttpClient, Locator};
 use tower_service::Service;
 
 use super::TokenCache;
+use super::cache::Parts;
 use super::edge::ClientEdge;
 use super::exchange::TokenService;
+use super::source_fn::{Call, Foreign};
 use crate::auth::{Client, SecretSource};
 use crate::grant::{
     Chain, Link, LostRefresh, MemoryStore, RefreshTokenStore, Session, SessionId, SubjectToken,
@@ -72,12 +74,14 @@ pub struct TokenCacheBuilder {
     http: Option<HttpClient>,
     deadline: Duration,
     clock: Arc<dyn Clock>,
+    pub(super) max_age: Option<Duration>,
 }
 
 enum Place {
     Issuer(String),
     Endpoint(String),
     Service(TokenService),
+    Foreign(Call),
 }
 
 impl TokenCacheBuilder {
@@ -103,6 +107,7 @@ impl TokenCacheBuilder {
             http: None,
             deadline: Endpoint::<(), ()>::DEFAULT_DEADLINE,
             clock: Arc::new(SystemClock),
+            max_age: None,
         }
     }
 
@@ -141,6 +146,11 @@ impl TokenCacheBuilder {
         S::Future: Send,
     {
         self.place = Some(Place::Service(TokenService::new(service)));
+        self
+    }
+
+    pub(super) fn foreign(mut self, call: Call) -> Self {
+        self.place = Some(Place::Foreign(call));
         self
     }
 
@@ -279,13 +289,15 @@ impl TokenCacheBuilder {
     /// Names the setting and its value: an address that is not `https` (or loopback), a missing
     /// client id, a scope with a space in it, a resource that is no absolute URI, two assertions.
     pub fn build(self) -> Result<TokenCache, BuildError> {
+        self.parts().map(TokenCache::new)
+    }
+
+    pub(super) fn parts(self) -> Result<Parts, BuildError> {
         let request = TokenRequest {
-            // What a token service of the user's own sees; the chain brings the grants that were configured.
-            grant: Grant::ClientCredentials,
             scopes: Scopes::new(&self.scopes)?,
             resources: checked_resources(&self.resources)?,
             audiences: self.audiences.clone(),
-            unlike: None,
+            ..bare_request()
         };
         let clock = Arc::clone(&self.clock);
         let (service, session) = match &self.place {
@@ -296,6 +308,11 @@ impl TokenCacheBuilder {
             Some(Place::Service(service)) => {
                 self.refuse_beside_a_service()?;
                 (service.clone(), None)
+            }
+            Some(Place::Foreign(call)) => {
+                self.refuse_beside_a_service()?;
+                let (call, clock) = (Arc::clone(call), Arc::clone(&clock));
+                (TokenService::new(Foreign { call, clock }), None)
             }
             Some(Place::Endpoint(uri)) => {
                 let uri =
@@ -309,7 +326,8 @@ impl TokenCacheBuilder {
                 self.chain(issuer.as_str(), Some(&issuer), place)?
             }
         };
-        Ok(TokenCache::new(service, request, clock, self.deadline, session))
+        let (deadline, max_age) = (self.deadline, self.max_age);
+        Ok(Parts { service, request, clock, deadline, max_age, family: None, session })
     }
 
     /// What would be set in vain is a mistake that nobody would notice.
@@ -448,6 +466,17 @@ impl TokenCacheBuilder {
 fn parsed(uris: &[String], option: &'static str) -> Result<Vec<EndpointUri>, BuildError> {
     let parse = |uri: &String| EndpointUri::parse(uri).map_err(|error| error.with_option(option));
     uris.iter().map(parse).collect()
+}
+
+/// A request that asks for nothing in particular.
+pub(super) fn bare_request() -> TokenRequest {
+    TokenRequest {
+        grant: Grant::ClientCredentials,
+        scopes: Scopes::default(),
+        resources: Vec::new(),
+        audiences: Vec::new(),
+        unlike: None,
+    }
 }
 
 /// RFC 8707 §2: an absolute URI, without a fragment.

@@ -1,18 +1,25 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use std::time::{Duration, Instant};
+
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use tower_layer::Layer;
 use tower_oauth_core::codec::{TokenRequest, TokenResponse};
-use tower_oauth_core::{BoxFuture, Clock, Error, ErrorKind, Need, Token, TokenId, TokenSource};
+use tower_oauth_core::{
+    BoxFuture, Clock, Error, ErrorKind, Flush, Need, Report, Token, TokenId, TokenSource,
+};
 use tower_service::Service;
 use tower_single_flight::{FlightError, ResponseFuture, SingleFlight, SingleFlightLayer};
 
 use super::TokenCacheBuilder;
+use super::event::{Announcer, TokenEvents};
 use super::exchange::{Exchange, TokenService};
+use super::health::TokenHealth;
 use super::state::{Decision, State};
 use crate::grant::Session;
+use crate::observe;
 
 /// One access token, kept alive.
 ///
@@ -22,12 +29,18 @@ use crate::grant::Session;
 ///   `expires_in` lives 60 seconds, none is believed to live longer than 24 hours.
 /// * **Replaced when a resource refuses it**, by one exchange however many refusals come; a late
 ///   refusal of an older token gets the newer one without a call. A token that was accepted once is replaced at
-///   once, up to 32 times in four minutes; one that is rejected at first sight, or beyond that, spends a budget
-///   (1 s, doubling to 60 s, with jitter).
+///   once, always; one that is rejected at first sight, or by one resource and not by another, spends a budget
+///   (1 s, doubling to 60 s, with jitter) and goes on being used.
+/// * **Not in a duel.** Where another holder of the same account is active and each exchange ends the other's token (four
+///   tokens in a row live less than half a second, or 32 die within four minutes), there is one exchange a second at
+///   most, later one in 5 s; the requests between end at once in [`ErrorKind::Duel`].
 /// * **The exchange is detached**: callers that go away lose only their own wait.
 /// * **A failed exchange** is tried up to four times within two seconds where the trouble may pass;
-///   then everybody who waits is told, and the same answer is given until the back-off (1 s doubling to 5 s, with jitter; refusals in
+///   then everybody who waits is told, and the same answer is given until the back-off (nearly 5 s; refusals in
 ///   OAuth's own words 500 ms to 5 min; `Retry-After` up to 5 min) is over.
+/// * **Watched and switched by operators**: [`health`](Self::health), [`subscribe`](Self::subscribe),
+///   [`flush`](Self::flush), and in the builder [`max_token_age`](TokenCacheBuilder::max_token_age) and
+///   [`without_caching`](TokenCacheBuilder::without_caching).
 ///
 /// Cloning is a reference count; clones share everything. Exchanges run on the Tokio runtime of
 /// the caller that starts them, with its timers. A runtime that ends is noticed, and the next caller leads; one that
@@ -55,7 +68,25 @@ struct Inner {
     request: TokenRequest,
     /// What there is to log out of; a token service of the user's own has its own.
     session: Option<Arc<Session>>,
+    family: Option<Family>,
 }
+
+/// What a cache is made of.
+pub(super) struct Parts {
+    pub(super) service: TokenService,
+    pub(super) request: TokenRequest,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Of each try of an exchange.
+    pub(super) deadline: Duration,
+    pub(super) max_age: Option<Duration>,
+    /// Where this cache is one of many.
+    pub(super) family: Option<Family>,
+    /// What there is to log out of.
+    pub(super) session: Option<Arc<Session>>,
+}
+
+/// Told how far a rejection reaches, where it reaches further than one cache.
+pub(super) type Family = Arc<dyn Fn(Flush) + Send + Sync>;
 
 /// What callers and the flight both see.
 struct Shared {
@@ -63,6 +94,7 @@ struct Shared {
     /// Held while a new snapshot is made; never across an await.
     changing: Mutex<()>,
     clock: Arc<dyn Clock>,
+    announcer: Announcer,
 }
 
 /// What a caller of [`Inner::at_hand`] gets.
@@ -78,20 +110,15 @@ impl TokenCache {
         TokenCacheBuilder::new()
     }
 
-    pub(super) fn new(
-        service: TokenService,
-        request: TokenRequest,
-        clock: Arc<dyn Clock>,
-        deadline: std::time::Duration,
-        session: Option<Arc<Session>>,
-    ) -> Self {
+    pub(super) fn new(parts: Parts) -> Self {
         let shared = Arc::new(Shared {
-            snapshot: ArcSwap::default(),
+            snapshot: ArcSwap::from_pointee(State::new(parts.max_age)),
             changing: Mutex::new(()),
-            clock: Arc::clone(&clock),
+            clock: Arc::clone(&parts.clock),
+            announcer: Announcer::default(),
         });
         let renew = Renew {
-            exchange: Exchange::new(service, clock, deadline),
+            exchange: Exchange::new(parts.service, parts.clock, parts.deadline),
             shared: Arc::clone(&shared),
         };
         let stored = Arc::clone(&shared);
@@ -100,7 +127,58 @@ impl TokenCache {
         let flight = SingleFlightLayer::new(key)
             .on_complete(move |(), result| stored.landed(result))
             .layer(renew);
-        Self(Arc::new(Inner { shared, flight, request, session }))
+        let Parts { request, family, session, .. } = parts;
+        Self(Arc::new(Inner { shared, flight, request, family, session }))
+    }
+
+    /// Drops the token, and with it every back-off: the next request waits for another one.
+    ///
+    /// The token of an exchange that is in the air goes to those who wait for it, and is not kept. Requests that carry
+    /// the old token already are not called back.
+    pub fn flush(&self) {
+        self.0.shared.change(|state, _| state.flush(self.0.flight.is_in_flight(&())));
+    }
+
+    /// How well it is, and for how long it has been so. It asks nobody.
+    #[must_use]
+    pub fn health(&self) -> TokenHealth {
+        let now = self.0.shared.clock.now();
+        let is_in_flight = self.0.flight.is_in_flight(&());
+        let (status, since) = self.0.shared.snapshot.load().status(is_in_flight, now);
+        TokenHealth { status, since: now.saturating_duration_since(since) }
+    }
+
+    /// What happens to the token from now on.
+    ///
+    /// ```
+    /// # async fn watch(tokens: tower_oauth_client::TokenCache) {
+    /// use tower_oauth_client::TokenEvent;
+    /// let mut events = tokens.subscribe();
+    /// while let Some(event) = events.next().await {
+    ///     if let TokenEvent::DuelSuspected { .. } = event {
+    ///         println!("another device uses our account");
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn subscribe(&self) -> TokenEvents {
+        self.0.shared.announcer.subscribe()
+    }
+
+    /// Whether it has nothing to do at this moment.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.0.flight.is_in_flight(&())
+    }
+
+    /// The first callers are told without an exchange.
+    pub(super) fn fail_at_once(&self, error: Error) {
+        self.0.shared.change(|state, now| state.fail(error, now, 0.0));
+    }
+
+    /// Because of what another one of the family was told.
+    pub(super) fn flush_older(&self, by: Flush) {
+        self.0.shared.change(|state, now| state.flush_older(by, now));
     }
 
     pub(super) fn session(&self) -> Option<&Session> {
@@ -112,7 +190,7 @@ impl TokenCache {
     }
 
     pub(super) fn begin_session(&self) {
-        self.0.shared.change(|state, _| *state = State::default());
+        self.0.shared.change(|state, _| state.log_in(self.0.flight.is_in_flight(&())));
     }
 }
 
@@ -137,6 +215,15 @@ impl TokenSource for TokenCache {
 
     fn recognise(&self, authorization: &HeaderValue) -> Option<Token> {
         self.0.shared.snapshot.load().recognise(authorization).cloned()
+    }
+
+    fn report(&self, report: Report) {
+        self.0.shared.change(|state, now| state.hear(report, now));
+        if let (Report::Flush(_, flush @ (Flush::Subject | Flush::Issuer)), Some(family)) =
+            (report, &self.0.family)
+        {
+            family(flush);
+        }
     }
 }
 
@@ -201,33 +288,28 @@ impl Inner {
 }
 
 impl Shared {
-    fn change<T>(&self, make: impl FnOnce(&mut State, std::time::Instant) -> T) -> T {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+    fn change<T>(&self, make: impl FnOnce(&mut State, Instant) -> T) -> T {
+        let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = State::clone(&self.snapshot.load());
         let result = make(&mut state, self.clock.now());
+        let notes = state.notes();
         self.snapshot.store(Arc::new(state));
+        drop(changing);
+        for note in notes {
+            observe::token_event(&note.event, note.is_news);
+            if note.is_news {
+                self.announcer.announce(note.event);
+            }
+        }
         result
     }
 
     /// Runs inside the flight, before any waiter sees the result.
     fn landed(&self, result: Result<&Token, &Error>) {
+        let random = fastrand::f64();
         match result {
-            Ok(token) => {
-                tracing::debug!(
-                    expires_in_s = self.seconds_left(token),
-                    scopes = token.scopes().map(tracing::field::display),
-                    "access token issued"
-                );
-                self.change(|state, _| state.store(token.clone(), fastrand::f64()));
-            }
-            Err(error) => {
-                tracing::warn!(
-                    error = %error,
-                    retry_after_s = error.retry_after().map(|delay| delay.as_secs()),
-                    "no access token"
-                );
-                self.change(|state, now| state.fail(error.clone(), now, fastrand::f64()));
-            }
+            Ok(token) => self.change(|state, now| state.store(token.clone(), now, random)),
+            Err(error) => self.change(|state, now| state.fail(error.clone(), now, random)),
         }
     }
 
@@ -243,11 +325,6 @@ impl Shared {
         };
         self.change(|state, _| state.give_back());
         kind.into()
-    }
-
-    fn seconds_left(&self, token: &Token) -> Option<u64> {
-        let now = self.clock.now();
-        token.expires_at().map(|end| end.saturating_duration_since(now).as_secs())
     }
 }
 
@@ -285,14 +362,11 @@ impl Shared {
     fn name(&self, response: &TokenResponse) -> Result<Token, Error> {
         let fresh = Token::from_response(response, self.clock.now())?;
         let state = self.snapshot.load();
+        if state.is_nothing_new(fresh.header()) {
+            return Err(ErrorKind::NotRenewable.into());
+        }
         match state.current() {
-            Some(current) if current.header() == fresh.header() => {
-                if state.withheld() == Some(current.id()) {
-                    Err(ErrorKind::NotRenewable.into())
-                } else {
-                    Ok(fresh.renamed(current))
-                }
-            }
+            Some(current) if current.header() == fresh.header() => Ok(fresh.renamed(current)),
             _ => Ok(fresh),
         }
     }

@@ -13,9 +13,15 @@ mod bodies;
 mod builder;
 mod cache;
 mod canary;
+mod duel;
 mod errors;
+mod foreign;
 mod grants;
+mod keyed;
 mod layers;
+#[cfg(feature = "metrics")]
+mod observed;
+mod operators;
 mod refresh;
 mod rejections;
 mod replay;

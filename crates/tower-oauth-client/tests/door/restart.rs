@@ -14,7 +14,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_oauth_client::{
     BareForbidden, BareUnauthorized, RejectionPolicy, RetryInvalidTokenLayer, StandardPolicy,
 };
-use tower_oauth_test::{Endpoint, Fault, Refusal};
+use tower_oauth_test::{Endpoint, Fault, ManualClock, Refusal};
 
 use crate::rig::{Mint, Rig, authorization, invalid_token, ms, ok, request, sleep_ms, slow};
 
@@ -111,14 +111,18 @@ async fn r03_one_active_token_and_answers_spread_over_a_second_and_a_half() {
     assert_eq!(mint.exchanges(), 2);
 }
 
-/// Two threads and no pauses: whatever interleaving comes, one exchange for each restart.
+/// Two threads: whatever interleaving comes, one exchange for each restart. By the clock of the cache a
+/// restart takes a second, as one does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r03_restarts_under_real_concurrency() {
     let rig = Rig::new();
-    let service = RetryInvalidTokenLayer::new(rig.tokens()).layer(rig.issuer.resource());
+    let clock = ManualClock::new();
+    let tokens = rig.builder().clock(clock.clone()).build().unwrap();
+    let service = RetryInvalidTokenLayer::new(tokens).layer(rig.issuer.resource());
     assert_eq!(failed(crowd(&service, 100)).await, 0);
     for restart in 1..=6 {
         rig.issuer.restart();
+        clock.advance(Duration::from_secs(1));
         assert_eq!(failed(crowd(&service, 300)).await, 0, "restart {restart}");
         assert_eq!(rig.exchanges(), restart + 1, "restart {restart}");
     }

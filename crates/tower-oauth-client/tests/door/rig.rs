@@ -171,6 +171,10 @@ impl Mint {
     }
 
     pub(crate) fn cache_with(&self, clock: impl Clock) -> TokenCache {
+        self.builder().clock(clock).build().unwrap()
+    }
+
+    pub(crate) fn builder(&self) -> TokenCacheBuilder {
         let mint = self.clone();
         let service = service_fn(move |request| {
             let mint = mint.clone();
@@ -182,7 +186,7 @@ impl Mint {
                 said.unwrap_or_else(|| Ok(mint.token(&format!("t{number}"))))
             }
         });
-        TokenCache::builder().token_service(service).clock(clock).build().unwrap()
+        TokenCache::builder().token_service(service).clock(TokioClock::new())
     }
 }
 

@@ -38,17 +38,17 @@ async fn t01_a_dead_server_is_asked_a_few_times_and_everybody_is_told() {
             rig.issuer.fault(Endpoint::Token, fault.clone());
             let tokens = rig.tokens();
             assert!(herd(&tokens, 1000).await.iter().all(Result::is_err));
-            assert!(rig.clock.ms() <= 2500, "{fault:?}: told after {} ms", rig.clock.ms());
+            assert!(rig.clock.ms() < 2000, "{fault:?}: told after {} ms", rig.clock.ms());
             assert_eq!(rig.exchanges(), 4, "{fault:?}");
             // And they all go on asking.
             while rig.clock.ms() < 10_000 {
                 let asked = rig.clock.ms();
                 assert!(tokens.fetch(Need::Any).await.is_err());
-                assert!(rig.clock.ms() - asked <= 2500, "{fault:?}");
+                assert!(rig.clock.ms() - asked < 2000, "{fault:?}");
                 sleep_ms(10).await;
             }
             let calls = rig.exchanges();
-            assert!(calls <= 8, "{fault:?}, seed {seed}: {calls} calls in 10 s");
+            assert!(calls <= 5, "{fault:?}, seed {seed}: {calls} calls in 10 s");
         }
     }
 }
@@ -121,7 +121,8 @@ async fn t02_a_short_retry_after_is_waited_for_and_a_long_one_is_told() {
             sleep_ms(100).await;
         }
         assert_eq!(rig.exchanges(), 1, "{seconds}: not asked before");
-        sleep_ms(101).await;
+        // And a tenth more at most, so that a fleet does not come back as one.
+        sleep_ms(101 + until / 10).await;
         assert!(tokens.fetch(Need::Any).await.is_ok(), "{seconds}");
     }
 }
