@@ -72,7 +72,7 @@ pub use retry::{
 pub use source::{AuthMethod, TokenCache, TokenCacheBuilder};
 // What the signatures here are made of, so that a program needs no second crate to write them down.
 pub use tower_oauth_core::{
-    BoxFuture, BuildError, Clock, Error, ErrorKind, Need, OAuthCode, Scopes, Secret, SystemClock,
-    Token, TokenId, TokenSource,
+    BoxFuture, BuildError, Clock, Error, ErrorKind, Flush, Need, OAuthCode, Report, Scopes, Secret,
+    SystemClock, Token, TokenId, TokenSource,
 };
 pub use tower_oauth_endpoint::HttpClient;

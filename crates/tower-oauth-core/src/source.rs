@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use crate::{Error, ErrorKind, Token, TokenId};
+use crate::{Error, ErrorKind, Report, Token, TokenId};
 
 /// A boxed future that can be sent to another task.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
@@ -33,6 +33,12 @@ pub trait TokenSource: Send + Sync + 'static {
     /// does not take for the caller's own header, also where the token was replaced in between. A
     /// source that wraps another asks that one; a fixed token compares itself.
     fn recognise(&self, authorization: &HeaderValue) -> Option<Token>;
+
+    /// Hears what a door has seen: how a rejection ended, or that more than one token is dead.
+    ///
+    /// It is never called on the hot path, and answers at once. By default nothing is done with it;
+    /// a source that wraps another hands it on.
+    fn report(&self, _report: Report) {}
 }
 
 /// Which token a caller of [`TokenSource::fetch`] needs.
@@ -55,6 +61,10 @@ impl<T: TokenSource + ?Sized> TokenSource for Arc<T> {
 
     fn recognise(&self, authorization: &HeaderValue) -> Option<Token> {
         (**self).recognise(authorization)
+    }
+
+    fn report(&self, report: Report) {
+        (**self).report(report);
     }
 }
 

@@ -5,8 +5,8 @@
 pub mod guide;
 
 pub use tower_oauth_core::{
-    BoxFuture, BuildError, Challenge, Challenges, Clock, EndpointUri, Error, ErrorKind, Issuer,
-    Need, OAuthCode, Scopes, Secret, SystemClock, Token, TokenId, TokenSource,
+    BoxFuture, BuildError, Challenge, Challenges, Clock, EndpointUri, Error, ErrorKind, Flush,
+    Issuer, Need, OAuthCode, Report, Scopes, Secret, SystemClock, Token, TokenId, TokenSource,
 };
 pub use tower_oauth_endpoint::{BoxError, Discovery, Endpoint, HttpClient, SharedService};
 pub use tower_single_flight as single_flight;
