@@ -53,22 +53,31 @@
 //! wait: the exchange goes on, and its token is there for the next call.
 
 mod capture;
+mod confirm;
+mod deadline;
 mod error;
+mod guarded;
 mod inject;
+mod origin;
 mod policy;
 mod retry;
+mod select;
 mod source;
 mod stamp;
 
 pub use capture::CaptureBody;
-pub use error::{ClientError, NoToken};
+pub use confirm::ConfirmWithIntrospection;
+pub use error::{ClientError, NoToken, RefusedRequest};
 pub use inject::{InjectToken, InjectTokenFuture, InjectTokenLayer};
 pub use policy::{
-    And, BareForbidden, BareUnauthorized, Or, RejectionPolicy, StandardPolicy, TokenVerdict,
+    Ambiguous, And, BareForbidden, BareUnauthorized, GrpcUnauthenticated, Or, RejectionPolicy,
+    StandardPolicy, Statuses, TokenVerdict, Wso2Faults,
 };
 pub use retry::{
-    NoReplay, Replay, RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer,
+    NoReplay, PeekedBody, ReadBodies, Replay, Replayed, RetryInvalidToken, RetryInvalidTokenFuture,
+    RetryInvalidTokenLayer,
 };
+pub use select::SelectSource;
 pub use source::{AuthMethod, TokenCache, TokenCacheBuilder};
 // What the signatures here are made of, so that a program needs no second crate to write them down.
 pub use tower_oauth_core::{
