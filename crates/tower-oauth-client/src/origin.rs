@@ -27,6 +27,8 @@ struct Origin {
     secure: bool,
     host: Box<str>,
     port: u16,
+    /// Host and port as most requests spell them.
+    authority: Box<str>,
 }
 
 /// What becomes of a request.
@@ -82,21 +84,41 @@ impl Guard {
         let Some(authority) = uri.authority() else {
             return Passage::With;
         };
-        let target = Target::of(uri.scheme(), authority);
-        let Some(origins) = &self.origins else {
-            return match target {
-                Some(target) if self.allows_http || target.is_private() => Passage::With,
-                Some(_) => Passage::Refused(Refusal::PlainHttp),
+        let Some(scheme) = uri.scheme() else {
+            return match self.origins {
+                Some(_) => self.elsewhere(),
                 None => Passage::Refused(Refusal::NoOrigin),
             };
         };
-        if target.is_some_and(|target| origins.iter().any(|origin| target.is(origin))) {
-            Passage::With
-        } else if self.refuses_others {
-            Passage::Refused(Refusal::OtherOrigin)
-        } else {
-            Passage::Without
+        match &self.origins {
+            // Most requests, and all of it that has to be looked at on the hot path.
+            None if *scheme == Scheme::HTTPS && !authority.as_str().contains('@') => Passage::With,
+            None => match Target::of(scheme, authority) {
+                Some(target) if self.allows_http || target.is_private() => Passage::With,
+                Some(_) => Passage::Refused(Refusal::PlainHttp),
+                None => Passage::Refused(Refusal::NoOrigin),
+            },
+            Some(origins) => {
+                let is_spelt_so = |origin: &Origin| {
+                    origin.secure
+                        && *scheme == Scheme::HTTPS
+                        && *origin.authority == *authority.as_str()
+                };
+                let is_listed = || {
+                    let target = Target::of(scheme, authority);
+                    target.is_some_and(|target| origins.iter().any(|origin| target.is(origin)))
+                };
+                if origins.iter().any(is_spelt_so) || is_listed() {
+                    Passage::With
+                } else {
+                    self.elsewhere()
+                }
+            }
         }
+    }
+
+    fn elsewhere(&self) -> Passage {
+        if self.refuses_others { Passage::Refused(Refusal::OtherOrigin) } else { Passage::Without }
     }
 }
 
@@ -111,7 +133,8 @@ impl Origin {
         let Ok(uri) = text.parse::<Uri>() else {
             return refuse("is not a URI");
         };
-        let Some(target) = uri.authority().and_then(|at| Target::of(uri.scheme(), at)) else {
+        let target = uri.authority().zip(uri.scheme());
+        let Some(target) = target.and_then(|(at, scheme)| Target::of(scheme, at)) else {
             return refuse("is not an origin such as https://api.example.com");
         };
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() || text.contains('#') {
@@ -127,7 +150,9 @@ impl Origin {
         }
         let Target { secure, host, port } = target;
         let host = canonical_host(host);
-        Ok(Self { secure, host: host.into(), port })
+        let is_default = port == if secure { 443 } else { 80 };
+        let authority = if is_default { host.clone() } else { format!("{host}:{port}") };
+        Ok(Self { secure, host: host.into(), port, authority: authority.into() })
     }
 }
 
@@ -141,8 +166,8 @@ struct Target<'a> {
 
 impl<'a> Target<'a> {
     /// `None` for what HTTP does not speak of, and for what two programs may read as two hosts.
-    fn of(scheme: Option<&Scheme>, authority: &'a Authority) -> Option<Self> {
-        let secure = match scheme?.as_str() {
+    fn of(scheme: &Scheme, authority: &'a Authority) -> Option<Self> {
+        let secure = match scheme.as_str() {
             "https" | "wss" => true,
             "http" | "ws" => false,
             _ => return None,
@@ -224,6 +249,7 @@ mod tests {
             ("http://localhost@evil.example/", Refused(Refusal::NoOrigin)),
             ("https://good.example@evil.example/", Refused(Refusal::NoOrigin)),
             ("ftp://a.example/", Refused(Refusal::NoOrigin)),
+            ("a.example:443", Refused(Refusal::NoOrigin)),
         ];
         for (uri, expected) in cases {
             assert_eq!(check(&Guard::default(), uri), expected, "{uri}");
@@ -278,6 +304,7 @@ mod tests {
             ("http://127.0.0.1:9001/", Without),
             ("http://localhost:9000/", Without),
             ("ftp://ok.example:443/", Without),
+            ("ok.example:443", Without),
         ];
         for (uri, expected) in cases {
             assert_eq!(check(&guard, uri), expected, "{uri}");

@@ -62,6 +62,20 @@ pub(crate) struct Sources {
 #[derive(Clone)]
 pub(crate) struct Selected(Option<Arc<dyn TokenSource>>);
 
+impl Selected {
+    pub(crate) const COMMON: Self = Self(None);
+
+    /// Picks by the head of this request.
+    pub(crate) fn by<B>(
+        select: &dyn SelectSource,
+        request: Request<B>,
+    ) -> Result<(Self, Request<B>), Error> {
+        let (head, body) = request.into_parts();
+        let source = select.select(&head)?;
+        Ok((Self(Some(source)), Request::from_parts(head, body)))
+    }
+}
+
 impl Sources {
     pub(crate) fn one(source: impl TokenSource) -> Self {
         Self { common: Arc::new(source), select: None }
@@ -71,13 +85,10 @@ impl Sources {
         Self { common: Arc::new(Nobody), select: Some(Arc::new(select)) }
     }
 
-    pub(crate) fn select<B>(&self, request: Request<B>) -> Result<(Selected, Request<B>), Error> {
-        let Some(select) = &self.select else {
-            return Ok((Selected(None), request));
-        };
-        let (head, body) = request.into_parts();
-        let source = select.select(&head)?;
-        Ok((Selected(Some(source)), Request::from_parts(head, body)))
+    /// Picks; the request is taken apart only where somebody has to look at its head.
+    /// Who picks, where there is a choice.
+    pub(crate) fn selector(&self) -> Option<&dyn SelectSource> {
+        self.select.as_deref()
     }
 
     pub(crate) fn get<'a>(&'a self, selected: &'a Selected) -> &'a dyn TokenSource {

@@ -8,6 +8,7 @@ use tower_service::Service;
 
 use super::{InjectTokenFuture, InjectTokenLayer, Shared};
 use crate::error::BoxError;
+use crate::select::Selected;
 use crate::stamp::{Stamped, stamp};
 use crate::{ClientError, NoToken, RefusedRequest};
 
@@ -58,13 +59,16 @@ where
         self.inner.poll_ready(cx).map_err(|error| ClientError::Inner(error.into()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (selected, mut request) = match self.shared.sources.select(request) {
-            Ok(selected) => selected,
-            Err(error) => {
-                return InjectTokenFuture::refused(ClientError::Token(NoToken::new(error)));
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let mut selected = Selected::COMMON;
+        if let Some(select) = self.shared.sources.selector() {
+            match Selected::by(select, request) {
+                Ok(picked) => (selected, request) = picked,
+                Err(error) => {
+                    return InjectTokenFuture::refused(ClientError::Token(NoToken::new(error)));
+                }
             }
-        };
+        }
         let source = self.shared.sources.get(&selected);
         match stamp(source, &self.shared.guard, &mut request) {
             Stamped::Ours(_) | Stamped::Foreign => {

@@ -11,6 +11,7 @@ use super::mode::{Answers, Mode};
 use super::{Call, IsReplay, Replay, RetryInvalidTokenFuture, RetryInvalidTokenLayer, Shared};
 use crate::deadline::Deadline;
 use crate::error::BoxError;
+use crate::select::Selected;
 use crate::stamp::{Stamped, stamp};
 use crate::{ClientError, NoToken, RefusedRequest};
 
@@ -64,17 +65,22 @@ where
         self.inner.poll_ready(cx).map_err(|error| ClientError::Inner(error.into()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         // The instance that was polled ready makes the first call; the clone that takes its place
         // is not ready, and neither is the one that a replay would use.
         let clone = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, clone);
-        let (selected, mut request) = match self.shared.sources.select(request) {
-            Ok(selected) => selected,
-            Err(error) => {
-                return RetryInvalidTokenFuture::refuse(ClientError::Token(NoToken::new(error)));
+        let mut selected = Selected::COMMON;
+        if let Some(select) = self.shared.sources.selector() {
+            match Selected::by(select, request) {
+                Ok(picked) => (selected, request) = picked,
+                Err(error) => {
+                    return RetryInvalidTokenFuture::refuse(ClientError::Token(NoToken::new(
+                        error,
+                    )));
+                }
             }
-        };
+        }
         let source = self.shared.sources.get(&selected);
         let is_replay = request.extensions().get::<IsReplay>().is_some();
         let stamped = stamp(source, &self.shared.guard, &mut request);
