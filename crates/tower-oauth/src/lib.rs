@@ -17,10 +17,12 @@ pub use tower_oauth_core::codec;
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use tower_oauth_client::{
-    And, AuthMethod, BareForbidden, BareUnauthorized, CaptureBody, ClientError, InjectToken,
-    InjectTokenFuture, InjectTokenLayer, NoReplay, NoToken, Or, RejectionPolicy, Replay,
-    RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer, StandardPolicy, TokenCache,
-    TokenCacheBuilder, TokenVerdict,
+    Ambiguous, And, AuthMethod, BareForbidden, BareUnauthorized, CaptureBody, ClientError,
+    ConfirmWithIntrospection, GrpcUnauthenticated, InjectToken, InjectTokenFuture,
+    InjectTokenLayer, NoReplay, NoToken, Or, PeekedBody, ReadBodies, RefusedRequest,
+    RejectionPolicy, Replay, Replayed, RetryInvalidToken, RetryInvalidTokenFuture,
+    RetryInvalidTokenLayer, SelectSource, StandardPolicy, Statuses, TokenCache, TokenCacheBuilder,
+    TokenVerdict, Wso2Faults,
 };
 
 #[cfg(all(feature = "server", feature = "axum"))]
