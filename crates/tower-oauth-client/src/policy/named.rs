@@ -69,10 +69,12 @@ impl RejectionPolicy for BareUnauthorized {
 ///
 /// For gateways that answer 403 to a token they have forgotten (WSO2 api-manager issue 4557). A 403 may as
 /// well be about rights, which no exchange settles: where a resource (method and path) answers 403 to
-/// the token that has just been fetched, too, its 403 is taken at its word for the next five minutes.
-/// So such a resource costs one exchange and one replay. Resources beyond the first that do so within a short time wait for their
-/// exchange (1 s, doubling to 30 s). [`confirm_with_introspection`](crate::RetryInvalidTokenLayer::confirm_with_introspection)
-/// asks instead of guessing, and is to be preferred where the server can be asked.
+/// the token that has just been fetched, too, and others accept that token, its 403 is taken at its word
+/// for the next five minutes. So such a resource costs one exchange and one replay. Where several turn
+/// out so, one after the other, the next one waits for its exchange (1 s, doubling to 30 s); where no call at all
+/// is accepted, the budget of the source decides.
+/// [`confirm_with_introspection`](crate::RetryInvalidTokenLayer::confirm_with_introspection) asks instead
+/// of guessing, and is to be preferred where the server can be asked.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BareForbidden;
 

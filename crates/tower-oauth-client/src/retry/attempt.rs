@@ -93,17 +93,6 @@ impl<S, B> Attempt<S, B> {
     }
 }
 
-/// The first answer, to a caller who may get no other.
-pub(super) fn hand_back<R>(
-    token: TokenId,
-    verdict: TokenVerdict,
-    mut response: Response<R>,
-) -> Response<R> {
-    response.extensions_mut().insert(verdict);
-    response.extensions_mut().insert(DealtWith(token));
-    response
-}
-
 impl Sent {
     pub(super) fn call(&self) -> &Call {
         &self.call

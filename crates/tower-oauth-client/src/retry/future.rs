@@ -10,7 +10,7 @@ use tower_oauth_core::{BoxFuture, Error, Token};
 use tower_service::Service;
 
 use super::Call;
-use super::attempt::{Again, Attempt, Sent, hand_back};
+use super::attempt::{Again, Attempt, Sent};
 use super::judge::{Finding, is_dealt_with};
 use super::mode::{Answers, Mode};
 use crate::deadline::{Deadline, Timer};
@@ -155,10 +155,10 @@ fn decide<S, B, A, K, F>(
 fn renew<S, B, A, K, F>(
     attempt: Attempt<S, B>,
     verdict: TokenVerdict,
-    response: Response<A>,
+    mut refused: Response<A>,
 ) -> Next<State<S, B, A, K, F>, A> {
     let token = attempt.renew(verdict);
-    let refused = hand_back(attempt.token.id(), verdict, response);
+    refused.extensions_mut().insert(verdict);
     if !attempt.body.can_rewind() {
         return Next::Done(refused);
     }

@@ -75,7 +75,10 @@ impl Shared {
                 (Finding::HandOn, verdict)
             }
             TokenVerdict::Rejected | TokenVerdict::Flush(_) => {
+                // A token that nobody has accepted yet explains nothing: it may never have lived. What its
+                // replacement costs is the source's to say.
                 let is_about_rights = head.status == StatusCode::FORBIDDEN
+                    && attempt.token.was_accepted()
                     && self.rights.explain(attempt.resource(), self.clock.now());
                 if is_about_rights { SILENT } else { (Finding::Renew(verdict), verdict) }
             }
@@ -95,7 +98,7 @@ impl Shared {
     }
 }
 
-/// Whether a layer inside has dealt with the rejection of this token.
+/// Whether a layer inside has sent this request again, because this token was rejected.
 pub(super) fn is_dealt_with<R>(response: &Response<R>, token: &Token) -> bool {
     // Most answers have no extensions, and then nothing is looked up.
     !response.extensions().is_empty()

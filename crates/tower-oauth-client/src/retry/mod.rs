@@ -70,7 +70,7 @@ pub struct Replayed;
 #[derive(Clone, Copy)]
 struct IsReplay;
 
-/// Marks an answer by which a layer inside has dealt with the rejection of this token already, for
-/// a second retry layer outside: one replay at most. Losing it costs a further replay, no more.
+/// Marks an answer to a request that a layer inside has sent again because this token was rejected,
+/// for a second retry layer outside: one replay at most. Losing it costs a further replay, no more.
 #[derive(Clone, Copy)]
 struct DealtWith(TokenId);

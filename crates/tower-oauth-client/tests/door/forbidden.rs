@@ -16,7 +16,7 @@ use tower_oauth_client::{
 use tower_oauth_core::codec::IntrospectionResponse;
 use tower_oauth_test::{Endpoint, Fault, Refusal, ScriptedResource};
 
-use crate::rig::{Rig, SECRET, ms, sleep_ms, slow};
+use crate::rig::{Mint, Rig, SECRET, authorization, ms, sleep_ms, slow};
 
 fn get(path: &str) -> Request<Full<Bytes>> {
     Request::get(format!("https://a.example{path}")).body(Full::default()).unwrap()
@@ -113,6 +113,23 @@ async fn r09_ten_thousand_resources_without_rights_cost_a_handful_of_exchanges()
     }
     assert!(rig.exchanges() <= 8, "{} exchanges in 10 s", rig.exchanges());
     assert!(backend.calls() <= 20_010, "{} calls", backend.calls());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_restart_while_a_request_is_sent_again_is_no_lack_of_rights() {
+    let mint = Mint::new();
+    let strict = service_fn(|request: Request<Full<Bytes>>| async move {
+        let dead = ["Bearer t1", "Bearer t2"].map(Some).contains(&authorization(request.headers()));
+        let status = if dead { 403 } else { 200 };
+        Ok::<_, std::io::Error>(http::Response::builder().status(status).body(()).unwrap())
+    });
+    let tokens = mint.cache();
+    tokens.fetch(Need::Any).await.unwrap().mark_accepted();
+    let policy = StandardPolicy.or(BareForbidden);
+    let service = RetryInvalidTokenLayer::new(tokens).with_policy(policy).layer(strict);
+    assert_eq!(status(&service, get("/stock")).await, 403, "the second one died on its way");
+    assert_eq!(status(&service, get("/stock")).await, 200);
+    assert_eq!(mint.exchanges(), 3);
 }
 
 // === by asking ===

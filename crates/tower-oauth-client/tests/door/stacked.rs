@@ -166,6 +166,15 @@ async fn retry_in_retry_heals_with_one_exchange() {
         .service(inner)];
 }
 
+/// What the inner one could not send again the outer one can.
+#[tokio::test(start_paused = true)]
+async fn an_inner_layer_without_replay_leaves_the_replay_to_the_outer_one() {
+    survives![|tokens, inner| ServiceBuilder::new()
+        .layer(RetryInvalidTokenLayer::new(tokens.clone()))
+        .layer(RetryInvalidTokenLayer::new(tokens).without_replay())
+        .service(inner)];
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_two_sources_the_outer_one_stamps() {
     let (outer, inner) = (Mint::new(), Mint::new());
