@@ -76,10 +76,12 @@ pub struct ScriptedResource {
     refusal: Refusal,
     refuses_unread: bool,
     refuses_all: bool,
-    forbids: Option<Arc<dyn Fn(&Parts) -> bool + Send + Sync>>,
+    forbids: Option<Predicate>,
     counts: Arc<Counts>,
     readiness: Readiness,
 }
+
+type Predicate = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
 
 #[derive(Default)]
 struct Counts {

@@ -9,6 +9,7 @@
     clippy::disallowed_methods
 )]
 
+mod answers;
 mod bodies;
 mod builder;
 mod cache;

@@ -70,7 +70,8 @@ async fn f_a_resource_that_is_slow_is_called_as_often_as_the_callers_call() {
 
 #[tokio::test(start_paused = true)]
 async fn f_a_resource_that_refuses_everything_is_called_a_tenth_more_often_at_most() {
-    let policies: [(Refusal, fn(RetryInvalidTokenLayer) -> RetryInvalidTokenLayer); 5] = [
+    type Configure = fn(RetryInvalidTokenLayer) -> RetryInvalidTokenLayer;
+    let policies: [(Refusal, Configure); 5] = [
         (Refusal::InvalidToken, |layer| layer),
         (Refusal::Grpc, |layer| layer),
         (Refusal::Bare, |layer| layer.with_policy(StandardPolicy.or(BareUnauthorized))),
