@@ -55,12 +55,17 @@
 
 mod auth;
 mod capture;
+mod confirm;
+mod deadline;
 mod error;
 mod grant;
+mod guarded;
 mod inject;
 mod observe;
+mod origin;
 mod policy;
 mod retry;
+mod select;
 mod source;
 mod stamp;
 
@@ -68,7 +73,8 @@ pub use auth::{AssertionAudience, AssertionRequest, Client, SecretFile, SecretSo
 #[cfg(feature = "assertions")]
 pub use auth::{KeyFile, SigningKeySource};
 pub use capture::CaptureBody;
-pub use error::{ClientError, NoToken};
+pub use confirm::ConfirmWithIntrospection;
+pub use error::{ClientError, NoToken, RefusedRequest};
 pub use grant::{
     LostRefresh, MemoryStore, Redeeming, RefreshTokenStore, SessionId, StoredRefreshToken,
     SubjectToken,
@@ -77,11 +83,14 @@ pub use grant::{
 pub use grant::{SealedFile, SealingKey};
 pub use inject::{InjectToken, InjectTokenFuture, InjectTokenLayer};
 pub use policy::{
-    And, BareForbidden, BareUnauthorized, Or, RejectionPolicy, StandardPolicy, TokenVerdict,
+    Ambiguous, And, BareForbidden, BareUnauthorized, GrpcUnauthenticated, Or, RejectionPolicy,
+    StandardPolicy, Statuses, TokenVerdict, Wso2Faults,
 };
 pub use retry::{
-    NoReplay, Replay, RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer,
+    NoReplay, PeekedBody, ReadBodies, Replay, Replayed, RetryInvalidToken, RetryInvalidTokenFuture,
+    RetryInvalidTokenLayer,
 };
+pub use select::SelectSource;
 pub use source::{
     AuthMethod, ForeignToken, TokenCache, TokenCacheBuilder, TokenCaches, TokenEvent, TokenEvents,
     TokenHealth, TokenKey, TokenStatus, source_fn,

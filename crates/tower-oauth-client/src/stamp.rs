@@ -1,6 +1,12 @@
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HeaderName};
 use http::{Method, Request};
-use tower_oauth_core::{Token, TokenSource};
+use tower_oauth_core::{Report, Token, TokenSource};
+
+use crate::error::Refusal;
+use crate::origin::{Guard, Passage};
+
+/// The proof beside a bound token (RFC 9449 §4.1), which goes where the token goes.
+const DPOP: HeaderName = HeaderName::from_static("dpop");
 
 /// Whose `Authorization` a request carries after [`stamp`].
 pub(crate) enum Stamped {
@@ -11,28 +17,72 @@ pub(crate) enum Stamped {
     Foreign,
     /// None: the source has no token at hand.
     Nobody,
+    /// The request must not be sent.
+    Refused(Refusal),
 }
 
-/// Puts the token at hand on the request, unless it carries one.
-pub(crate) fn stamp<B>(source: &dyn TokenSource, request: &mut Request<B>) -> Stamped {
+/// Puts the token at hand on the request, unless it carries one or leads to where no token may go.
+pub(crate) fn stamp<B>(
+    source: &dyn TokenSource,
+    guard: &Guard,
+    request: &mut Request<B>,
+) -> Stamped {
     if let Some(carried) = request.headers().get(AUTHORIZATION) {
-        return source.recognise(carried).map_or(Stamped::Foreign, Stamped::Ours);
+        return match source.recognise(carried) {
+            Some(token) => keep(source, guard, request, token),
+            None if guard.refuses_own_authorization() => {
+                Stamped::Refused(Refusal::OwnAuthorization)
+            }
+            None => Stamped::Foreign,
+        };
     }
     if asks_a_proxy(request) {
         return Stamped::Foreign;
     }
-    match source.peek() {
-        Some(token) => {
-            put(&token, request);
-            Stamped::Ours(token)
+    match guard.check(request.uri()) {
+        Passage::With => match source.peek() {
+            Some(token) => {
+                put(&token, request);
+                Stamped::Ours(token)
+            }
+            None => Stamped::Nobody,
+        },
+        Passage::Without => {
+            source.report(Report::OriginRefused);
+            Stamped::Foreign
         }
-        None => Stamped::Nobody,
+        Passage::Refused(why) => refuse(source, why),
     }
 }
 
 /// Puts this token on the request, in place of another.
 pub(crate) fn put<B>(token: &Token, request: &mut Request<B>) {
     request.headers_mut().insert(AUTHORIZATION, token.header().clone());
+}
+
+/// A token that a layer outside has put on: it may have been for another origin, where a layer
+/// between the two follows redirects.
+fn keep<B>(
+    source: &dyn TokenSource,
+    guard: &Guard,
+    request: &mut Request<B>,
+    token: Token,
+) -> Stamped {
+    match guard.check(request.uri()) {
+        Passage::With => Stamped::Ours(token),
+        Passage::Without => {
+            request.headers_mut().remove(AUTHORIZATION);
+            request.headers_mut().remove(DPOP);
+            source.report(Report::OriginRefused);
+            Stamped::Foreign
+        }
+        Passage::Refused(why) => refuse(source, why),
+    }
+}
+
+fn refuse(source: &dyn TokenSource, why: Refusal) -> Stamped {
+    source.report(Report::OriginRefused);
+    Stamped::Refused(why)
 }
 
 /// A plain `CONNECT` (RFC 9110 §9.3.6) is for a proxy, which the token is not meant for. An extended
@@ -55,8 +105,26 @@ mod tests {
             (Method::CONNECT, "https://a.example/chat", true),
         ] {
             let mut request = Request::builder().method(method).uri(uri).body(()).unwrap();
-            stamp(&token, &mut request);
+            stamp(&token, &Guard::default(), &mut request);
             assert_eq!(request.headers().contains_key(AUTHORIZATION), stamped, "{uri}");
+        }
+    }
+
+    #[test]
+    fn r12_a_token_from_outside_is_taken_off_where_it_must_not_go() {
+        let token = Token::bearer("t").unwrap();
+        let guard = Guard::default().with_origins(["https://a.example"]).unwrap();
+        for (uri, carried, left) in [
+            ("https://a.example/", "Bearer t", true),
+            ("https://b.example/", "Bearer t", false),
+            ("https://b.example/", "Bearer the-callers-own", true),
+        ] {
+            let mut request = Request::get(uri).header("dpop", "proof").body(()).unwrap();
+            request.headers_mut().insert(AUTHORIZATION, carried.parse().unwrap());
+            stamp(&token, &guard, &mut request);
+            let headers = request.headers();
+            assert_eq!(headers.contains_key(AUTHORIZATION), left, "{uri} {carried}");
+            assert_eq!(headers.contains_key(DPOP), left, "{uri} {carried}");
         }
     }
 }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
+use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -75,9 +76,12 @@ pub struct ScriptedResource {
     refusal: Refusal,
     refuses_unread: bool,
     refuses_all: bool,
+    forbids: Option<Predicate>,
     counts: Arc<Counts>,
     readiness: Readiness,
 }
+
+type Predicate = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
 
 #[derive(Default)]
 struct Counts {
@@ -93,6 +97,7 @@ impl ScriptedResource {
             refusal: Refusal::default(),
             refuses_unread: false,
             refuses_all: false,
+            forbids: None,
             counts: Arc::default(),
             readiness: Readiness::default(),
         }
@@ -116,6 +121,14 @@ impl ScriptedResource {
     #[must_use]
     pub fn refuse_all(mut self) -> Self {
         self.refuses_all = true;
+        self
+    }
+
+    /// Answers 403 to these requests whatever their token: the right is what they lack. It looks the same as
+    /// [`Refusal::Forbidden`] does for a dead token.
+    #[must_use]
+    pub fn forbid(mut self, which: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.forbids = Some(Arc::new(which));
         self
     }
 
@@ -166,6 +179,9 @@ impl ScriptedResource {
         let content = body.collect().await.map_err(|error| io::Error::other(error.into()))?;
         if !accepted {
             return Ok(self.refuse(token.is_some()));
+        }
+        if self.forbids.as_ref().is_some_and(|forbids| forbids(&head)) {
+            return Ok(response(StatusCode::FORBIDDEN, &[], Bytes::new()));
         }
         Ok(echo(&head.headers, content.to_bytes()))
     }

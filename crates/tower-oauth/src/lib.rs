@@ -21,11 +21,13 @@ pub use tower_oauth_core::codec;
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use tower_oauth_client::{
-    And, AuthMethod, BareForbidden, BareUnauthorized, CaptureBody, ClientError, ForeignToken,
-    InjectToken, InjectTokenFuture, InjectTokenLayer, NoReplay, NoToken, Or, RejectionPolicy,
-    Replay, RetryInvalidToken, RetryInvalidTokenFuture, RetryInvalidTokenLayer, StandardPolicy,
-    TokenCache, TokenCacheBuilder, TokenCaches, TokenEvent, TokenEvents, TokenHealth, TokenKey,
-    TokenStatus, TokenVerdict, source_fn,
+    Ambiguous, And, AuthMethod, BareForbidden, BareUnauthorized, CaptureBody, ClientError,
+    ConfirmWithIntrospection, ForeignToken, GrpcUnauthenticated, InjectToken, InjectTokenFuture,
+    InjectTokenLayer, NoReplay, NoToken, Or, PeekedBody, ReadBodies, RefusedRequest,
+    RejectionPolicy, Replay, Replayed, RetryInvalidToken, RetryInvalidTokenFuture,
+    RetryInvalidTokenLayer, SelectSource, StandardPolicy, Statuses, TokenCache, TokenCacheBuilder,
+    TokenCaches, TokenEvent, TokenEvents, TokenHealth, TokenKey, TokenStatus, TokenVerdict,
+    Wso2Faults, source_fn,
 };
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]

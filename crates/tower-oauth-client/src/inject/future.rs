@@ -1,6 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::Request;
@@ -8,6 +9,8 @@ use pin_project_lite::pin_project;
 use tower_oauth_core::{BoxFuture, Error, Token};
 use tower_service::Service;
 
+use super::Shared;
+use crate::deadline::{Deadline, Timer};
 use crate::error::BoxError;
 use crate::stamp::put;
 use crate::{ClientError, NoToken};
@@ -27,10 +30,24 @@ pin_project! {
     #[project = StateProj]
     enum State<S, B, F> {
         // No token was at hand; the request waits beside the ready service.
-        Waiting { token: BoxFuture<Result<Token, Error>>, held: Option<(S, Request<B>)> },
+        Waiting {
+            token: BoxFuture<Result<Token, Error>>,
+            timer: Timer,
+            held: Option<Held<S, B>>,
+        },
         // The inner service works.
         Sent { #[pin] answer: F },
+        // Nothing was sent.
+        Refused { error: Option<ClientError> },
     }
+}
+
+/// What waits for a token.
+struct Held<S, B> {
+    shared: Arc<Shared>,
+    deadline: Option<Deadline>,
+    service: S,
+    request: Request<B>,
 }
 
 impl<S, B> InjectTokenFuture<S, B>
@@ -41,12 +58,20 @@ where
         Self { state: State::Sent { answer } }
     }
 
+    pub(super) fn refused(error: ClientError) -> Self {
+        Self { state: State::Refused { error: Some(error) } }
+    }
+
     pub(super) fn waiting(
+        shared: &Arc<Shared>,
         token: BoxFuture<Result<Token, Error>>,
-        ready: S,
+        service: S,
         request: Request<B>,
     ) -> Self {
-        Self { state: State::Waiting { token, held: Some((ready, request)) } }
+        let deadline = Deadline::of(request.headers(), &*shared.clock);
+        let timer = Deadline::timer(deadline, &*shared.clock);
+        let held = Held { shared: Arc::clone(shared), deadline, service, request };
+        Self { state: State::Waiting { token, timer, held: Some(held) } }
     }
 }
 
@@ -58,22 +83,35 @@ where
     type Output = Result<S::Response, ClientError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let late = || Poll::Ready(Err(ClientError::Token(NoToken::late())));
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProj::Waiting { token, held } => {
-                    let token = ready!(token.as_mut().poll(cx))
-                        .map_err(|error| ClientError::Token(NoToken::new(error)))?;
+                StateProj::Waiting { token, timer, held } => {
+                    let Poll::Ready(token) = token.as_mut().poll(cx) else {
+                        ready!(timer.poll(cx));
+                        return late();
+                    };
+                    let token = token.map_err(|error| ClientError::Token(NoToken::new(error)))?;
                     // Held until here by construction; a second poll after the end has nothing to send.
-                    let Some((mut service, mut request)) = held.take() else {
+                    let Some(Held { shared, deadline, mut service, mut request }) = held.take()
+                    else {
                         return Poll::Pending;
                     };
+                    if let Some(deadline) = deadline
+                        && !deadline.pass_on(request.headers_mut(), &*shared.clock)
+                    {
+                        return late();
+                    }
                     put(&token, &mut request);
                     let answer = service.call(request);
                     this.state.set(State::Sent { answer });
                 }
                 StateProj::Sent { answer } => {
                     return answer.poll(cx).map_err(|error| ClientError::Inner(error.into()));
+                }
+                StateProj::Refused { error } => {
+                    return error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
                 }
             }
         }

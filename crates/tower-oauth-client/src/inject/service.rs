@@ -6,27 +6,28 @@ use http::Request;
 use tower_oauth_core::{Need, TokenSource};
 use tower_service::Service;
 
-use super::InjectTokenFuture;
-use crate::ClientError;
+use super::{InjectTokenFuture, InjectTokenLayer, Shared};
 use crate::error::BoxError;
+use crate::select::Selected;
 use crate::stamp::{Stamped, stamp};
+use crate::{ClientError, NoToken, RefusedRequest};
 
 /// The service of [`InjectTokenLayer`](crate::InjectTokenLayer).
 #[derive(Clone)]
 pub struct InjectToken<S> {
     inner: S,
-    source: Arc<dyn TokenSource>,
+    shared: Arc<Shared>,
 }
 
 impl<S> InjectToken<S> {
-    /// Wraps one service; [`InjectTokenLayer`](crate::InjectTokenLayer) does the same for many.
+    /// Wraps one service with the defaults; [`InjectTokenLayer`](crate::InjectTokenLayer) has the settings.
     #[must_use]
     pub fn new(inner: S, source: impl TokenSource) -> Self {
-        Self::shared(inner, Arc::new(source))
+        tower_layer::Layer::layer(&InjectTokenLayer::new(source), inner)
     }
 
-    pub(super) fn shared(inner: S, source: Arc<dyn TokenSource>) -> Self {
-        Self { inner, source }
+    pub(super) fn shared(inner: S, shared: Arc<Shared>) -> Self {
+        Self { inner, shared }
     }
 
     /// The inner service.
@@ -59,16 +60,30 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match stamp(self.source.as_ref(), &mut request) {
+        let mut selected = Selected::COMMON;
+        if let Some(select) = self.shared.sources.selector() {
+            match Selected::by(select, request) {
+                Ok(picked) => (selected, request) = picked,
+                Err(error) => {
+                    return InjectTokenFuture::refused(ClientError::Token(NoToken::new(error)));
+                }
+            }
+        }
+        let source = self.shared.sources.get(&selected);
+        match stamp(source, &self.shared.guard, &mut request) {
             Stamped::Ours(_) | Stamped::Foreign => {
                 InjectTokenFuture::sent(self.inner.call(request))
+            }
+            Stamped::Refused(why) => {
+                InjectTokenFuture::refused(ClientError::Refused(RefusedRequest::new(why)))
             }
             Stamped::Nobody => {
                 // The call happens after a wait: the instance that was polled ready goes along, a
                 // clone takes its place.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
-                InjectTokenFuture::waiting(self.source.fetch(Need::Any), ready, request)
+                let token = source.fetch(Need::Any);
+                InjectTokenFuture::waiting(&self.shared, token, ready, request)
             }
         }
     }

@@ -6,12 +6,14 @@ use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
-use tower_oauth_core::{BoxFuture, Error, Need, Report, Token};
+use tower_oauth_core::{BoxFuture, Error, Token};
 use tower_service::Service;
 
-use super::mode::Mode;
-use super::{IsReplay, Shared};
-use crate::capture::Captured;
+use super::Call;
+use super::attempt::{Again, Attempt, Sent};
+use super::judge::{Finding, is_dealt_with};
+use super::mode::{Answers, Mode};
+use crate::deadline::{Deadline, Timer};
 use crate::error::BoxError;
 use crate::stamp::put;
 use crate::{ClientError, NoToken, TokenVerdict};
@@ -21,87 +23,107 @@ pin_project! {
     pub struct RetryInvalidTokenFuture<S, M, B, R>
     where
         S: Service<Request<B>>,
+        M: Answers<R>,
     {
         #[pin]
-        state: State<S, B, R, S::Future>,
-        mode: PhantomData<fn() -> M>,
+        state: State<S, B, M::Body, M::Read, S::Future>,
+        mode: PhantomData<fn() -> (M, R)>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<S, B, R, F> {
+    enum State<S, B, A, K, F> {
         // No token was at hand; the request waits beside the ready service.
-        Waiting { token: BoxFuture<Result<Token, Error>>, held: Option<(Shared, S, Request<B>)> },
+        Waiting {
+            token: BoxFuture<Result<Token, Error>>,
+            timer: Timer,
+            held: Option<(Call, S, Request<B>)>,
+        },
         // The first attempt is on its way; `attempt` is what a second one needs.
         First { #[pin] answer: F, attempt: Option<Attempt<S, B>> },
+        // The head of its answer was not enough to judge.
+        Reading { #[pin] start: K, attempt: Option<Attempt<S, B>> },
+        // Nor was the answer; the authorization server is asked.
+        Confirming {
+            is_dead: BoxFuture<bool>,
+            timer: Timer,
+            attempt: Option<Attempt<S, B>>,
+            doubted: Option<Response<A>>,
+        },
         // The token is dead; its answer waits until there is another.
         Renewing {
             token: BoxFuture<Result<Token, Error>>,
+            timer: Timer,
             attempt: Option<Attempt<S, B>>,
-            refused: Option<Response<R>>,
+            refused: Option<Response<A>>,
         },
         // The request is whole again; the service that it goes to is made ready.
-        Readying { service: S, request: Option<Request<B>>, judge: Option<(Shared, Token)> },
-        // The second attempt. `token` is the one it carries, to be marked if it is accepted.
-        Second { #[pin] answer: F, judge: Option<(Shared, Token)> },
+        Readying { service: S, request: Option<Request<B>>, sent: Option<Sent> },
+        // The second attempt.
+        Second { #[pin] answer: F, sent: Option<Sent> },
+        // The head of its answer was not enough either.
+        ReadingSecond { #[pin] start: K, sent: Option<Sent> },
         // Not ours to judge.
         Passing { #[pin] answer: F },
+        // Nothing was sent.
+        Refused { error: Option<ClientError> },
     }
 }
 
-/// What the first attempt leaves behind for a second one.
-struct Attempt<S, B> {
-    shared: Shared,
-    token: Token,
-    /// Not ready; a replay makes it so.
-    service: S,
-    head: Request<()>,
-    body: Captured<B>,
+/// What follows from an answer.
+enum Next<T, A> {
+    Go(T),
+    Done(Response<A>),
 }
 
 impl<S, M, B, R> RetryInvalidTokenFuture<S, M, B, R>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
-    M: Mode<B>,
+    M: Mode<B> + Answers<R>,
 {
     pub(super) fn pass(mut ready: S, request: Request<B>) -> Self {
         Self::from_state(State::Passing { answer: ready.call(request) })
     }
 
+    pub(super) fn refuse(error: ClientError) -> Self {
+        Self::from_state(State::Refused { error: Some(error) })
+    }
+
     pub(super) fn wait(
-        shared: Shared,
+        call: Call,
         token: BoxFuture<Result<Token, Error>>,
         ready: S,
         request: Request<B>,
     ) -> Self {
-        Self::from_state(State::Waiting { token, held: Some((shared, ready, request)) })
+        let timer = Deadline::timer(call.deadline, &*call.shared.clock);
+        Self::from_state(State::Waiting { token, timer, held: Some((call, ready, request)) })
     }
 
-    pub(super) fn send(shared: Shared, token: Token, ready: S, request: Request<B>) -> Self {
-        Self::from_state(first::<S, M, B, R>(shared, token, ready, request))
+    pub(super) fn send(call: Call, token: Token, ready: S, request: Request<B>) -> Self {
+        Self::from_state(first::<S, M, B, _, _>(call, token, ready, request))
     }
 
-    fn from_state(state: State<S, B, R, S::Future>) -> Self {
+    fn from_state(state: State<S, B, M::Body, M::Read, S::Future>) -> Self {
         Self { state, mode: PhantomData }
     }
 }
 
 /// Starts the first attempt, keeping what a second one needs.
-fn first<S, M, B, R>(
-    shared: Shared,
+fn first<S, M, B, A, K>(
+    call: Call,
     token: Token,
     mut ready: S,
     request: Request<B>,
-) -> State<S, B, R, S::Future>
+) -> State<S, B, A, K, S::Future>
 where
-    S: Service<Request<B>, Response = Response<R>> + Clone,
+    S: Service<Request<B>> + Clone,
     M: Mode<B>,
 {
     let (head, body) = request.into_parts();
-    let (body, captured) = M::capture(body, shared.max_recorded);
+    let (body, captured) = M::capture(body, call.shared.max_recorded);
     let attempt = Attempt {
-        shared,
+        call,
         token,
         service: ready.clone(),
         head: Request::from_parts(head.clone(), ()),
@@ -110,127 +132,200 @@ where
     State::First { answer: ready.call(Request::from_parts(head, body)), attempt: Some(attempt) }
 }
 
+/// What a verdict on the first answer leads to.
+fn decide<S, B, A, K, F>(
+    attempt: Attempt<S, B>,
+    verdict: TokenVerdict,
+    response: Response<A>,
+) -> Next<State<S, B, A, K, F>, A> {
+    let (finding, response) = attempt.call.shared.find(&attempt, verdict, response);
+    match finding {
+        Finding::HandOn => Next::Done(response),
+        Finding::Renew(verdict) => renew(attempt, verdict, response),
+        Finding::Confirm => {
+            let is_dead = attempt.confirm();
+            let timer = Deadline::timer(attempt.call.deadline, &*attempt.call.shared.clock);
+            let (attempt, doubted) = (Some(attempt), Some(response));
+            Next::Go(State::Confirming { is_dead, timer, attempt, doubted })
+        }
+    }
+}
+
+/// Fetch first, rewind second: the next call has the new token even where this one gets its answer back.
+fn renew<S, B, A, K, F>(
+    attempt: Attempt<S, B>,
+    verdict: TokenVerdict,
+    mut refused: Response<A>,
+) -> Next<State<S, B, A, K, F>, A> {
+    let token = attempt.renew(verdict);
+    refused.extensions_mut().insert(verdict);
+    if !attempt.body.can_rewind() {
+        return Next::Done(refused);
+    }
+    let timer = Deadline::timer(attempt.call.deadline, &*attempt.call.shared.clock);
+    Next::Go(State::Renewing { token, timer, attempt: Some(attempt), refused: Some(refused) })
+}
+
 impl<S, M, B, R> Future for RetryInvalidTokenFuture<S, M, B, R>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
-    M: Mode<B>,
+    M: Mode<B> + Answers<R>,
 {
-    type Output = Result<Response<R>, ClientError>;
+    type Output = Result<Response<M::Body>, ClientError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let inner = |error: S::Error| ClientError::Inner(error.into());
+        let late = || Poll::Ready(Err(ClientError::Token(NoToken::late())));
         let mut this = self.project();
+        // What a state holds it holds by construction; a poll after the end finds nothing and has
+        // nothing to do.
         loop {
             let next = match this.state.as_mut().project() {
-                StateProj::Waiting { token, held } => {
-                    let token = ready!(token.as_mut().poll(cx))
-                        .map_err(|error| ClientError::Token(NoToken::new(error)))?;
-                    // Held until here by construction; a poll after the end has nothing to do.
-                    let Some((shared, service, mut request)) = held.take() else {
+                StateProj::Waiting { token, timer, held } => {
+                    let Poll::Ready(token) = token.as_mut().poll(cx) else {
+                        ready!(timer.poll(cx));
+                        return late();
+                    };
+                    let token = token.map_err(|error| ClientError::Token(NoToken::new(error)))?;
+                    let Some((call, service, mut request)) = held.take() else {
                         return Poll::Pending;
                     };
+                    if !call.is_in_time(&mut request) {
+                        return late();
+                    }
                     put(&token, &mut request);
-                    first::<S, M, B, R>(shared, token, service, request)
+                    Next::Go(first::<S, M, B, _, _>(call, token, service, request))
                 }
                 StateProj::First { answer, attempt } => {
                     let response = ready!(answer.poll(cx)).map_err(inner)?;
                     let Some(attempt) = attempt.take() else {
+                        return Poll::Ready(Ok(M::leave(response)));
+                    };
+                    if is_dealt_with(&response, &attempt.token) {
+                        return Poll::Ready(Ok(M::leave(response)));
+                    }
+                    let shared = &attempt.call.shared;
+                    match shared.judge(response) {
+                        (TokenVerdict::Accepted, response) => {
+                            attempt.token.mark_accepted();
+                            Next::Done(M::leave(response))
+                        }
+                        (TokenVerdict::NeedsBody, response) => match M::read(response) {
+                            Ok(start) => Next::Go(State::Reading { start, attempt: Some(attempt) }),
+                            Err(response) => {
+                                let (verdict, response) = shared.judge_start(&[], response);
+                                decide(attempt, verdict, M::leave(response))
+                            }
+                        },
+                        (verdict, response) => decide(attempt, verdict, M::leave(response)),
+                    }
+                }
+                StateProj::Reading { start, attempt } => {
+                    let (start, response) = ready!(start.poll(cx));
+                    let Some(attempt) = attempt.take() else {
                         return Poll::Ready(Ok(response));
                     };
-                    let (verdict, response) = judge(&attempt.shared, &attempt.token, response);
-                    if verdict != TokenVerdict::Rejected {
-                        return Poll::Ready(Ok(response));
-                    }
-                    // Fetch first: the exchange starts here and goes on whatever becomes of this
-                    // request, so the next one has the new token.
-                    let token = attempt.shared.source.fetch(Need::Unlike(attempt.token.id()));
-                    if !attempt.body.can_rewind() {
-                        let id = attempt.token.id();
-                        attempt.shared.source.report(Report::NotReplayable(id));
-                        return Poll::Ready(Ok(response));
-                    }
-                    State::Renewing { token, attempt: Some(attempt), refused: Some(response) }
+                    let (verdict, response) = attempt.call.shared.judge_start(&start, response);
+                    decide(attempt, verdict, response)
                 }
-                StateProj::Renewing { token, attempt, refused } => {
-                    let renewed = ready!(token.as_mut().poll(cx));
+                StateProj::Confirming { is_dead, timer, attempt, doubted } => {
+                    // Out of time, the answer stands.
+                    let is_dead = match is_dead.as_mut().poll(cx) {
+                        Poll::Ready(is_dead) => is_dead,
+                        Poll::Pending => {
+                            ready!(timer.poll(cx));
+                            false
+                        }
+                    };
+                    let (Some(attempt), Some(mut response)) = (attempt.take(), doubted.take())
+                    else {
+                        return Poll::Pending;
+                    };
+                    if is_dead {
+                        renew(attempt, TokenVerdict::Rejected, response)
+                    } else {
+                        response.extensions_mut().insert(TokenVerdict::Silent);
+                        Next::Done(response)
+                    }
+                }
+                StateProj::Renewing { token, timer, attempt, refused } => {
+                    let renewed = match token.as_mut().poll(cx) {
+                        Poll::Ready(renewed) => Some(renewed),
+                        Poll::Pending => {
+                            ready!(timer.poll(cx));
+                            None
+                        }
+                    };
                     let (Some(attempt), Some(mut refused)) = (attempt.take(), refused.take())
                     else {
                         return Poll::Pending;
                     };
-                    if let Err(error) = &renewed {
+                    if let Some(Err(error)) = &renewed {
                         // The answer goes back as it is; beside it stands why it was not tried again.
                         refused.extensions_mut().insert(error.clone());
                     }
-                    match attempt.again(renewed) {
-                        Some(state) => state,
-                        None => return Poll::Ready(Ok(refused)),
+                    match renewed.and_then(|renewed| attempt.again(renewed, &refused)) {
+                        Some(Again { service, request, sent }) => {
+                            let (request, sent) = (Some(request), Some(sent));
+                            Next::Go(State::Readying { service, request, sent })
+                        }
+                        None => Next::Done(refused),
                     }
                 }
-                StateProj::Readying { service, request, judge } => {
+                StateProj::Readying { service, request, sent } => {
                     ready!(service.poll_ready(cx)).map_err(inner)?;
                     let Some(request) = request.take() else {
                         return Poll::Pending;
                     };
-                    State::Second { answer: service.call(request), judge: judge.take() }
+                    Next::Go(State::Second { answer: service.call(request), sent: sent.take() })
                 }
-                StateProj::Second { answer, judge: judged } => {
+                StateProj::Second { answer, sent } => {
                     let response = ready!(answer.poll(cx)).map_err(inner)?;
-                    let Some((shared, token)) = judged.take() else {
+                    let Some(sent) = sent.take() else {
+                        return Poll::Ready(Ok(M::leave(response)));
+                    };
+                    match sent.call().shared.judge(response) {
+                        (TokenVerdict::NeedsBody, response) => match M::read(response) {
+                            Ok(start) => Next::Go(State::ReadingSecond { start, sent: Some(sent) }),
+                            Err(response) => {
+                                let (verdict, response) =
+                                    sent.call().shared.judge_start(&[], response);
+                                Next::Done(sent.conclude(verdict, M::leave(response)))
+                            }
+                        },
+                        (verdict, response) => {
+                            Next::Done(sent.conclude(verdict, M::leave(response)))
+                        }
+                    }
+                }
+                StateProj::ReadingSecond { start, sent } => {
+                    let (start, response) = ready!(start.poll(cx));
+                    let Some(sent) = sent.take() else {
                         return Poll::Ready(Ok(response));
                     };
-                    // Whatever it says: one replay at most.
-                    let (verdict, response) = judge(&shared, &token, response);
-                    match verdict {
-                        TokenVerdict::Accepted => shared.source.report(Report::Healed(token.id())),
-                        TokenVerdict::Rejected => {
-                            shared.source.report(Report::RejectedAgain(token.id()));
-                        }
-                        TokenVerdict::Silent => {}
-                    }
-                    return Poll::Ready(Ok(response));
+                    let (verdict, response) = sent.call().shared.judge_start(&start, response);
+                    Next::Done(sent.conclude(verdict, response))
                 }
-                StateProj::Passing { answer } => return answer.poll(cx).map_err(inner),
+                StateProj::Passing { answer } => {
+                    return answer.poll(cx).map_ok(M::leave).map_err(inner);
+                }
+                StateProj::Refused { error } => {
+                    return error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
+                }
             };
-            this.state.set(next);
+            match next {
+                Next::Go(state) => this.state.set(state),
+                Next::Done(response) => return Poll::Ready(Ok(response)),
+            }
         }
     }
-}
-
-impl<S, B> Attempt<S, B> {
-    /// The second attempt, if there is another token and the whole body.
-    fn again<R, F>(self, renewed: Result<Token, Error>) -> Option<State<S, B, R, F>> {
-        let token = renewed.ok()?;
-        // A source that hands the refused token back, under whatever name, has nothing new to try.
-        if token.header() == self.token.header() {
-            self.shared.source.report(Report::SameTokenAgain(token.id()));
-            return None;
-        }
-        let body = self.body.rewind()?;
-        let mut request = self.head.map(|()| body);
-        put(&token, &mut request);
-        request.extensions_mut().insert(IsReplay);
-        Some(State::Readying {
-            service: self.service,
-            request: Some(request),
-            judge: Some((self.shared, token)),
-        })
-    }
-}
-
-/// What the answer says of the token; an accepted one is marked.
-fn judge<R>(shared: &Shared, token: &Token, response: Response<R>) -> (TokenVerdict, Response<R>) {
-    let (head, body) = response.into_parts();
-    let verdict = shared.policy.judge(&head);
-    if verdict == TokenVerdict::Accepted {
-        token.mark_accepted();
-    }
-    (verdict, Response::from_parts(head, body))
 }
 
 impl<S, M, B, R> fmt::Debug for RetryInvalidTokenFuture<S, M, B, R>
 where
     S: Service<Request<B>>,
+    M: Answers<R>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetryInvalidTokenFuture").finish_non_exhaustive()

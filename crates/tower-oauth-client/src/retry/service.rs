@@ -1,21 +1,24 @@
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use tower_oauth_core::{Need, TokenSource};
 use tower_service::Service;
 
-use super::mode::Mode;
-use super::{IsReplay, Replay, RetryInvalidTokenFuture, RetryInvalidTokenLayer, Shared};
-use crate::ClientError;
+use super::mode::{Answers, Mode};
+use super::{Call, IsReplay, Replay, RetryInvalidTokenFuture, RetryInvalidTokenLayer, Shared};
+use crate::deadline::Deadline;
 use crate::error::BoxError;
+use crate::select::Selected;
 use crate::stamp::{Stamped, stamp};
+use crate::{ClientError, NoToken, RefusedRequest};
 
 /// The service of [`RetryInvalidTokenLayer`](crate::RetryInvalidTokenLayer).
 pub struct RetryInvalidToken<S, M = Replay> {
     inner: S,
-    shared: Shared,
+    shared: Arc<Shared>,
     mode: PhantomData<fn() -> M>,
 }
 
@@ -28,7 +31,7 @@ impl<S> RetryInvalidToken<S> {
 }
 
 impl<S, M> RetryInvalidToken<S, M> {
-    pub(super) fn shared(inner: S, shared: Shared) -> Self {
+    pub(super) fn shared(inner: S, shared: Arc<Shared>) -> Self {
         Self { inner, shared, mode: PhantomData }
     }
 
@@ -52,9 +55,9 @@ impl<S, M, B, R> Service<Request<B>> for RetryInvalidToken<S, M>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
-    M: Mode<B>,
+    M: Mode<B> + Answers<R>,
 {
-    type Response = Response<R>;
+    type Response = Response<M::Body>;
     type Error = ClientError;
     type Future = RetryInvalidTokenFuture<S, M, B, R>;
 
@@ -67,17 +70,38 @@ where
         // is not ready, and neither is the one that a replay would use.
         let clone = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, clone);
+        let mut selected = Selected::COMMON;
+        if let Some(select) = self.shared.sources.selector() {
+            match Selected::by(select, request) {
+                Ok(picked) => (selected, request) = picked,
+                Err(error) => {
+                    return RetryInvalidTokenFuture::refuse(ClientError::Token(NoToken::new(
+                        error,
+                    )));
+                }
+            }
+        }
+        let source = self.shared.sources.get(&selected);
         let is_replay = request.extensions().get::<IsReplay>().is_some();
-        match stamp(self.shared.source.as_ref(), &mut request) {
+        let stamped = stamp(source, &self.shared.guard, &mut request);
+        let call = |selected| Call {
+            shared: Arc::clone(&self.shared),
+            selected,
+            deadline: Deadline::of(request.headers(), &*self.shared.clock),
+        };
+        match stamped {
             Stamped::Foreign => RetryInvalidTokenFuture::pass(ready, request),
+            Stamped::Refused(why) => {
+                RetryInvalidTokenFuture::refuse(ClientError::Refused(RefusedRequest::new(why)))
+            }
             // The layer outside judges the answer.
             Stamped::Ours(_) if is_replay => RetryInvalidTokenFuture::pass(ready, request),
             Stamped::Ours(token) => {
-                RetryInvalidTokenFuture::send(self.shared.clone(), token, ready, request)
+                RetryInvalidTokenFuture::send(call(selected), token, ready, request)
             }
             Stamped::Nobody => {
-                let token = self.shared.source.fetch(Need::Any);
-                RetryInvalidTokenFuture::wait(self.shared.clone(), token, ready, request)
+                let token = source.fetch(Need::Any);
+                RetryInvalidTokenFuture::wait(call(selected), token, ready, request)
             }
         }
     }
@@ -86,7 +110,7 @@ where
 // Derived, it would ask for `M: Clone`.
 impl<S: Clone, M> Clone for RetryInvalidToken<S, M> {
     fn clone(&self) -> Self {
-        Self::shared(self.inner.clone(), self.shared.clone())
+        Self::shared(self.inner.clone(), Arc::clone(&self.shared))
     }
 }
 

@@ -9,11 +9,11 @@ use http::Request;
 use http_body_util::Full;
 use tower::{Layer, Service, ServiceExt};
 use tower_oauth_client::{
-    InjectToken, InjectTokenLayer, Need, RetryInvalidToken, RetryInvalidTokenLayer, Secret, Token,
-    TokenSource,
+    ConfirmWithIntrospection, HttpClient, InjectToken, InjectTokenLayer, Need, RetryInvalidToken,
+    RetryInvalidTokenLayer, Secret, Token, TokenSource,
 };
 use tower_oauth_core::codec::TokenResponse;
-use tower_oauth_test::{Endpoint, Fault};
+use tower_oauth_test::{Endpoint, Fault, Refusal};
 
 use crate::rig::{Mint, Rig, SECRET, Strict, request, sleep_ms};
 
@@ -99,6 +99,45 @@ async fn l01_l02_no_token_and_no_secret_in_any_log_error_or_debug() {
         secrets.push(token.header().to_str().unwrap().trim_start_matches("Bearer "));
     }
     texts.must_not_have(&secrets);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l01_a_question_about_a_token_shows_it_nowhere() {
+    let texts = Texts::default();
+    let logs = texts.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || logs.clone())
+        .finish();
+    let _caught = tracing::subscriber::set_default(subscriber);
+    let rig = Rig::new();
+    let http = HttpClient::new(rig.issuer.service());
+    let uri = rig.issuer.url(Endpoint::Introspection);
+    let confirm = ConfirmWithIntrospection::endpoint(&uri, "orders", SECRET, http).unwrap();
+    let resource = rig.issuer.resource().refuse_with(Refusal::Forbidden);
+    let layer =
+        RetryInvalidTokenLayer::new(rig.tokens()).confirm_with_introspection(confirm.clone());
+    let service = layer.layer(resource);
+    let mut secrets = vec![SECRET.to_owned(), "CANARY".to_owned()];
+    for fault in [None, Some(Fault::Status(500)), Some(Fault::Garbage(SECRET.into())), None] {
+        secrets.extend(rig.tokens().fetch(Need::Any).await.ok().map(|token| text(&token)));
+        rig.issuer.restart();
+        match fault {
+            Some(fault) => drop(rig.issuer.fault(Endpoint::Introspection, fault)),
+            None => rig.issuer.heal(Endpoint::Introspection),
+        }
+        for _ in 0..3 {
+            let answer = service.clone().oneshot(request()).await.unwrap();
+            texts.show((answer.headers(), answer.extensions(), &confirm, &layer));
+            sleep_ms(60_000).await;
+        }
+    }
+    assert!(texts.0.lock().unwrap().contains("token could not be confirmed"), "logs were caught");
+    texts.must_not_have(&secrets.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+fn text(token: &Token) -> String {
+    token.header().to_str().unwrap().trim_start_matches("Bearer ").to_owned()
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,12 +7,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_oauth_client::{
-    BareUnauthorized, ClientError, ErrorKind, InjectToken, InjectTokenLayer, Need, RejectionPolicy,
-    RetryInvalidToken, RetryInvalidTokenLayer, StandardPolicy, Token, TokenSource,
+    BareUnauthorized, ClientError, Error, ErrorKind, InjectToken, InjectTokenLayer, Need,
+    RejectionPolicy, RetryInvalidToken, RetryInvalidTokenLayer, StandardPolicy, Token, TokenSource,
 };
 
 use crate::rig::{Mint, Strict, invalid_token, ms, readied, request};
@@ -48,6 +49,16 @@ async fn every_constructor_makes_a_layer_that_stamps() {
         retry().with_max_recorded(0).layer(strict()),
         retry().with_policy(StandardPolicy.or(BareUnauthorized)).layer(strict()),
         retry().without_replay().layer(strict()),
+        retry().reading_bodies().layer(strict()),
+        retry().without_replay().reading_bodies().with_policy(StandardPolicy).layer(strict()),
+        retry().with_origins(["https://inventory.example"]).unwrap().layer(strict()),
+        retry().insecure_allow_http().refuse_own_authorization().layer(strict()),
+        RetryInvalidTokenLayer::select(|_: &Parts| Ok::<_, Error>(fixed())).layer(strict()),
+        InjectTokenLayer::select(|_: &Parts| Ok::<_, Error>(fixed())).layer(strict()),
+        InjectTokenLayer::new(fixed())
+            .with_origins(["https://inventory.example"])
+            .unwrap()
+            .layer(strict()),
         retry().without_replay().with_policy(StandardPolicy).clone().layer(strict()),
         ServiceBuilder::new().layer(retry()).service(strict()),
     ];

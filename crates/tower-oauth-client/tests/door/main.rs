@@ -9,12 +9,15 @@
     clippy::disallowed_methods
 )]
 
+mod answers;
 mod bodies;
 mod builder;
 mod cache;
 mod canary;
+mod deadlines;
 mod duel;
 mod errors;
+mod forbidden;
 mod foreign;
 mod grants;
 mod keyed;
@@ -22,6 +25,7 @@ mod layers;
 #[cfg(feature = "metrics")]
 mod observed;
 mod operators;
+mod origins;
 mod refresh;
 mod rejections;
 mod replay;
@@ -29,6 +33,9 @@ mod restart;
 mod rig;
 mod runtimes;
 mod secret_files;
+mod select;
 mod stacked;
 mod storms;
 mod trouble;
+mod upstream;
+mod verdicts;

@@ -87,6 +87,24 @@ async fn a_resource_may_refuse_all_and_before_it_reads() {
 }
 
 #[tokio::test]
+async fn a_resource_may_forbid_what_a_good_token_asks_for() {
+    let issuer = issuer();
+    let token = issuer.mint(TokenSpec::new());
+    let deletes = |head: &http::request::Parts| head.method == http::Method::DELETE;
+    let resource = issuer.resource().refuse_with(Refusal::Forbidden).forbid(deletes);
+    let cases = [("GET", token.as_str(), 200), ("DELETE", &token, 403), ("GET", "dead", 403)];
+    for (method, token, status) in cases {
+        let request =
+            Request::builder().method(method).header(AUTHORIZATION, format!("Bearer {token}"));
+        let request = request.body(Full::<Bytes>::default()).unwrap();
+        let answer = resource.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), status, "{method}");
+        assert!(answer.status() == 200 || answer.headers().is_empty(), "both 403 look the same");
+    }
+    assert_eq!((resource.calls(), resource.refused()), (3, 1), "a right is no token");
+}
+
+#[tokio::test]
 async fn only_one_bearer_field_is_a_token() {
     let issuer = issuer();
     let token = issuer.mint(TokenSpec::new());
