@@ -113,11 +113,11 @@ impl Sent {
             if was_forbidden {
                 rights.was_the_token();
             }
+        } else if verdict.is_rejection() && was_forbidden && is_forbidden {
+            // About this resource and not about the token, so that it is remembered here.
+            rights.refused_again(resource, token.id(), call.shared.clock.now());
         } else if verdict.is_rejection() {
             call.source().report(Report::RejectedAgain(token.id()));
-            if was_forbidden && is_forbidden {
-                rights.refused_again(resource, token.id(), call.shared.clock.now());
-            }
         }
         let extensions = response.extensions_mut();
         extensions.insert(verdict);
