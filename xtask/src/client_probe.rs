@@ -18,7 +18,7 @@ struct Probe {
     others: [&'static str; 8],
 }
 
-const PROBES: [Probe; 18] = [
+const PROBES: [Probe; 19] = [
     probe(
         "cold",
         "(b) 1,000 cold callers: token requests / failed",
@@ -84,6 +84,11 @@ const PROBES: [Probe; 18] = [
             "1, 55 ms", "1, 55 ms", "2, 81 ms", "2, 81 ms", "2, 80 ms", "2, 82 ms", "2, 67 ms",
             "2, 80 ms",
         ],
+    ),
+    probe(
+        "leader-dropped-rotation",
+        "    the same with a rotating refresh token",
+        ["-", "-", "logged out", "logged out", "-", "-", "-", "-"],
     ),
     probe(
         "short-of-time",

@@ -6,19 +6,17 @@ use inventory_proto::inventory_client::InventoryClient;
 use tonic::transport::Channel;
 use tower::{Layer, ServiceExt};
 use tower_oauth::{
-    BareForbidden, BoxError, BoxFuture, BuildError, HttpClient, RejectionPolicy, RetryInvalidToken,
-    RetryInvalidTokenLayer, StandardPolicy, TokenCache, TokenSource,
+    BoxError, BoxFuture, BuildError, HttpClient, RetryInvalidToken, RetryInvalidTokenLayer,
+    TokenCache,
 };
 
 use crate::args::Login;
-use crate::control::Idp;
 use crate::load::{Device, Protocol, Target};
 use crate::mood::AUDIT;
 use crate::wire;
 
 /// A device: one token, used over HTTP and over gRPC.
 pub(crate) struct OurDevice {
-    login: Login,
     tokens: TokenCache,
     uri: Uri,
     http: RetryInvalidToken<HttpClient>,
@@ -33,8 +31,11 @@ impl OurDevice {
 
     /// Sets one up for a resource that says 403, without a word on why, where a token is dead.
     pub(crate) fn at_a_gateway(login: &Login, target: &Target) -> Result<Self, BuildError> {
-        let policy = StandardPolicy.or(BareForbidden);
-        Self::behind(login, target, |door| door.with_policy(policy))
+        let (id, secret) = (&login.client_id, login.secret.clone());
+        let http = HttpClient::transport()?;
+        let confirm =
+            tower_oauth::ConfirmWithIntrospection::issuer(&login.issuer, id, secret, http)?;
+        Self::behind(login, target, |door| door.confirm_with_introspection(confirm))
     }
 
     fn behind(
@@ -49,7 +50,6 @@ impl OurDevice {
         // here: a request with a dead token is sent again by it, and its caller sees one answer.
         let door = configure(RetryInvalidTokenLayer::new(tokens.clone()));
         Ok(Self {
-            login: login.clone(),
             tokens,
             uri: target.uri.clone(),
             http: door.layer(target.http.clone()),
@@ -100,10 +100,7 @@ impl Device for OurDevice {
         }
     }
     fn log_out(&self) -> BoxFuture<Result<(), BoxError>> {
-        let (login, token) = (self.login.clone(), self.tokens.peek());
-        Box::pin(async move {
-            let token = token.ok_or("it has not logged in")?;
-            Idp::new(login)?.revoke(token.header()).await
-        })
+        let tokens = self.tokens.clone();
+        Box::pin(async move { Ok(tokens.log_out().await?) })
     }
 }

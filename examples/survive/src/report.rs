@@ -118,7 +118,7 @@ const MOST_FOR_A_LOG_OUT: u64 = 2;
 /// Token requests while all is refused for five seconds.
 const MOST_WHILE_REFUSED: u64 = 5;
 
-/// What was promised of how often the issuer is asked, and was not kept.
+/// What was promised of how often the issuer and the resource are asked, and was not kept.
 pub(crate) fn broken(rows: &[Row]) -> Vec<String> {
     let promised = |row: &Row| {
         let log_outs = row.phase.log_outs.map(|count| count * MOST_FOR_A_LOG_OUT);
@@ -126,7 +126,11 @@ pub(crate) fn broken(rows: &[Row]) -> Vec<String> {
         let asked = row.phase.token_requests.filter(|asked| *asked > most)?;
         Some(format!("{}: {asked} token requests, and {most} at most was said", row.phase.name))
     };
-    rows.iter().filter_map(promised).collect()
+    let replayed = |row: &Row| {
+        let replayed = row.phase.rightless.filter(|calls| calls.replayed > 0)?.replayed;
+        Some(format!("{}: {replayed} calls without the right were sent twice", row.phase.name))
+    };
+    rows.iter().flat_map(|row| [promised(row), replayed(row)]).flatten().collect()
 }
 
 /// Median and 99th percentile for those of our requests that the incident hit. A flood hits nobody, and

@@ -13,7 +13,7 @@ use axum::routing::post;
 use axum::{Json, response::IntoResponse, response::Response};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tower_oauth::{Clock, Secret, SystemClock, TokenCache, TokenCacheBuilder};
+use tower_oauth::{Client, Clock, Secret, SystemClock, TokenCache, TokenCacheBuilder};
 
 /// How long an exchange takes, a refused one too.
 const EXCHANGE: Duration = Duration::from_millis(50);
@@ -39,6 +39,10 @@ struct Memory {
     forgotten: u64,
     faults: VecDeque<Fault>,
     for_ever: Option<Fault>,
+    /// How often the refresh token was rotated, and whether one that was rotated came once more:
+    /// then the whole family is dead (RFC 9700, 4.14.2).
+    rotated: u64,
+    reused: bool,
     /// When the last of the faults was told.
     well_since: Option<Instant>,
 }
@@ -69,6 +73,13 @@ impl Idp {
         self.builder().build().expect("a token cache")
     }
 
+    /// A cache that holds nothing but a refresh token, which is rotated by each use.
+    pub(crate) fn tokens_by_refresh(&self) -> TokenCache {
+        let tokens = TokenCache::builder().token_endpoint(&self.0.uri);
+        let client = Client::basic("orders", Secret::new("s3cret"));
+        tokens.client(client).refresh_token("r0").build().expect("a token cache")
+    }
+
     pub(crate) fn builder(&self) -> TokenCacheBuilder {
         TokenCache::builder()
             .token_endpoint(&self.0.uri)
@@ -94,6 +105,15 @@ impl Idp {
         self.with(|memory| memory.for_ever = Some(fault));
     }
 
+    /// The refresh token that follows on this one, if it is the one to be used.
+    fn rotate(&self, presented: &str) -> Option<String> {
+        self.with(|memory| {
+            memory.reused |= presented != format!("r{}", memory.rotated);
+            memory.rotated += 1;
+            (!memory.reused).then(|| format!("r{}", memory.rotated))
+        })
+    }
+
     /// When the last of the faults was told, if they are over.
     pub(crate) fn well_since(&self) -> Option<Instant> {
         self.with(|memory| memory.well_since)
@@ -116,8 +136,12 @@ impl Idp {
     }
 }
 
-async fn token(State(idp): State<Idp>) -> Response {
+async fn token(State(idp): State<Idp>, form: String) -> Response {
     idp.0.requests.fetch_add(1, Ordering::SeqCst);
+    let mut form = form_urlencoded::parse(form.as_bytes());
+    // Before the answer is on its way, and whether or not anybody is left to hear it.
+    let refreshed =
+        form.find(|(name, _)| name == "refresh_token").map(|(_, presented)| idp.rotate(&presented));
     let fault = idp.with(|memory| memory.faults.pop_front().or(memory.for_ever));
     tokio::time::sleep(EXCHANGE).await;
     if let Some((status, code)) = fault {
@@ -132,14 +156,21 @@ async fn token(State(idp): State<Idp>) -> Response {
             None => status.into_response(),
         };
     }
+    if let Some(None) = refreshed {
+        let refused = Json(json!({ "error": "invalid_grant" }));
+        return (StatusCode::BAD_REQUEST, refused).into_response();
+    }
     let number = idp.with(|memory| {
         memory.issued += 1;
         memory.issued
     });
-    let answer = json!({
+    let mut answer = json!({
         "access_token": format!("{number:0>1000}"),
         "token_type": "Bearer",
         "expires_in": 3_600,
     });
+    if let Some(next) = refreshed.flatten() {
+        answer["refresh_token"] = next.into();
+    }
     Json(answer).into_response()
 }

@@ -20,6 +20,7 @@ pub(crate) async fn probes() -> Rows {
         ("restart-spread-one-token", each_way(Idp::that_keeps_one_token).await),
         ("late", late().await),
         ("leader-dropped", leader_dropped().await),
+        ("leader-dropped-rotation", leader_dropped_with_rotation().await),
         ("short-of-time", short_of_time().await),
     ]
 }
@@ -127,6 +128,21 @@ async fn leader_dropped() -> Seen {
     let content = ask(&door, request(None)).await;
     let took = (now() - began).as_millis();
     Seen::new(format!("{}, {took} ms", idp.requests()), content && idp.requests() == 1)
+}
+
+/// The same, and the exchange uses up a refresh token: its answer must not be lost with the caller.
+async fn leader_dropped_with_rotation() -> Seen {
+    let idp = Idp::start().await;
+    let door = door(idp.tokens_by_refresh(), &Resource::new(&idp));
+    let first = tokio::time::timeout(ms(20), ask(&door, request(None))).await;
+    assert!(first.is_err(), "the exchange takes 50 ms");
+    let mut content = ask(&door, request(None)).await;
+    let requests = idp.requests();
+    // The next exchange shows whether there is still a session.
+    idp.restart();
+    content &= ask(&door, request(None)).await;
+    let session = if content { "logged in" } else { "logged out" };
+    Seen::new(format!("{requests}, {session}"), content && requests == 1)
 }
 
 /// A caller each 20 ms that waits for 40 ms, where the exchange takes 50.
