@@ -23,9 +23,10 @@ const TRANSIENT_JITTER: f64 = 0.06;
 /// A `Retry-After` of less is not taken at its word.
 const SHORTEST_WISH: Duration = Duration::from_secs(1);
 /// A refusal in OAuth's own words will not change by asking again; an operator may change it. The
-/// first step is short all the same: an authorization server that starts up refuses what it will
+/// first steps are short all the same: an authorization server that starts up refuses what it will
 /// know a second later.
 const REFUSED_BASE: Duration = Duration::from_millis(500);
+const REFUSED_BEFORE_DOUBLING: u32 = 2;
 const REFUSED_CAP: Duration = Duration::from_secs(300);
 /// A source that gives the rejected token again has a cache of its own, which ends sooner or later.
 const SAME_AGAIN_CAP: Duration = Duration::from_secs(30);
@@ -205,7 +206,10 @@ impl State {
             _ if error.is_transient() => {
                 TRANSIENT_PAUSE.mul_f64(1.0 - TRANSIENT_JITTER * random.clamp(0.0, 1.0))
             }
-            _ => back_off(REFUSED_BASE, REFUSED_CAP, streak, random),
+            _ => {
+                let doublings = streak.saturating_sub(REFUSED_BEFORE_DOUBLING);
+                back_off(REFUSED_BASE, REFUSED_CAP, doublings, random)
+            }
         };
         let pause = pause.max(wish.unwrap_or_default());
         let refused = self.withheld.take();

@@ -349,7 +349,7 @@ fn t01_t03_failures_back_off_by_doubling_and_what_was_heard_is_the_answer() {
         (ErrorKind::Transport, vec![4700, 4700, 4700, 4700]),
         (ErrorKind::Status(500), vec![4700, 4700]),
         (ErrorKind::NotRenewable, vec![500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]),
-        (refused, vec![500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 128_000, 256_000]),
+        (refused, vec![500, 500, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 128_000]),
     ];
     for (kind, pauses) in cases {
         let mut lab = Lab::new();
