@@ -12,7 +12,7 @@ use http::Extensions;
 use tower_oauth_core::{Scopes, SystemClock};
 use tower_oauth_jose::Confirmation;
 
-use crate::require::{Admission, Proof};
+use crate::require::{Admission, Judged, Proof};
 use crate::{Principal, Rejection};
 
 #[cfg(feature = "axum")]
@@ -48,6 +48,7 @@ pub use self::expiry::UntilExpiry;
 pub struct Authenticated<C = tower_oauth_jose::StandardClaims> {
     principal: Arc<Principal>,
     claims: Arc<C>,
+    judged: Option<Arc<Judged>>,
 }
 
 impl<C: Send + Sync + 'static> Authenticated<C> {
@@ -67,7 +68,8 @@ impl<C: Send + Sync + 'static> Authenticated<C> {
         let claims = proof.claims().ok_or(Rejection::Misconfigured(
             "the handler asks for claims of another type than the authenticator gives",
         ))?;
-        Ok(Self { principal: Arc::clone(&proof.principal), claims })
+        let (principal, judged) = (Arc::clone(&proof.principal), proof.judged.clone());
+        Ok(Self { principal, claims, judged })
     }
 }
 
@@ -145,7 +147,8 @@ impl<C> Authenticated<C> {
     }
 
     /// Waits until the token is no longer let in ([`Principal::valid_until`]): for what outlives an answer, such as a WebSocket, and
-    /// for streams that a handler would rather re-check than have cut.
+    /// for streams that a handler would rather end by itself. Behind
+    /// [`recheck_streams_every`](crate::RequireTokenLayer::recheck_streams_every) it ends with the first look that finds the token dead, too.
     ///
     /// ```
     /// use tower_oauth_server::Authenticated;
@@ -162,7 +165,7 @@ impl<C> Authenticated<C> {
     /// }
     /// ```
     pub fn until_expiry(&self) -> UntilExpiry {
-        UntilExpiry::new(&self.principal, Arc::new(SystemClock))
+        UntilExpiry::new(&self.principal, Arc::new(SystemClock), self.judged.clone())
     }
 
     /// The claims.
@@ -175,7 +178,11 @@ impl<C> Authenticated<C> {
 // Derived, it would ask for `C: Clone`.
 impl<C> Clone for Authenticated<C> {
     fn clone(&self) -> Self {
-        Self { principal: Arc::clone(&self.principal), claims: Arc::clone(&self.claims) }
+        Self {
+            principal: Arc::clone(&self.principal),
+            claims: Arc::clone(&self.claims),
+            judged: self.judged.clone(),
+        }
     }
 }
 

@@ -1,12 +1,10 @@
 //! The end of a body that outlives the token it was asked for with.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
-use tower_oauth_jose::InvalidToken;
 
 use super::BoxError;
 use crate::{Rejection, UntilExpiry, render};
@@ -35,25 +33,20 @@ impl Cut {
         Self { until, grpc: render::is_native_grpc(headers), state: State::New }
     }
 
-    /// Whether the body has to end now.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, size: &SizeHint) -> Poll<()> {
+    /// Why the body has to end now, once it has.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, size: &SizeHint) -> Poll<Rejection> {
         if matches!(self.state, State::New) {
             let short = size.upper().is_some_and(|bytes| bytes <= NO_STREAM);
             self.state = if short { State::Spared } else { State::Waiting };
         }
         match self.state {
-            State::Waiting => Pin::new(&mut self.until).poll(cx),
+            State::Waiting => self.until.poll_reason(cx),
             State::New | State::Spared => Poll::Pending,
         }
     }
 
     /// What stands in the place of the rest.
-    pub(super) fn last_frame(&self) -> Result<Frame<Bytes>, BoxError> {
-        let expired = Rejection::Invalid(InvalidToken::Expired);
-        if self.grpc {
-            Ok(Frame::trailers(render::trailers(&expired)))
-        } else {
-            Err(expired.into())
-        }
+    pub(super) fn last_frame(&self, why: Rejection) -> Result<Frame<Bytes>, BoxError> {
+        if self.grpc { Ok(Frame::trailers(render::trailers(&why))) } else { Err(why.into()) }
     }
 }

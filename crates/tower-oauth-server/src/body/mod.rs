@@ -77,9 +77,9 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut this = self.project();
         if let (Some(cut), Kind::Inner { body }) = (this.cut.as_mut(), &*this.kind)
-            && cut.poll(cx, &body.size_hint()).is_ready()
+            && let Poll::Ready(why) = cut.poll(cx, &body.size_hint())
         {
-            let last = cut.last_frame();
+            let last = cut.last_frame(why);
             // The producer is told by the drop, as when a client goes away.
             this.kind.set(Kind::Refusal { data: Bytes::new() });
             *this.cut = None;

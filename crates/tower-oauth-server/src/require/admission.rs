@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{Extensions, HeaderValue};
 
+use super::recheck::Judged;
 use crate::bound::Offer;
 use crate::render::{Refusal, Style};
 use crate::{Caller, Principal, Rejection};
@@ -30,6 +31,8 @@ pub(crate) struct Proof {
     pub(crate) offer: Option<Offer>,
     /// For the answer, if the client should take a fresh one for its next proof.
     pub(crate) nonce: Option<HeaderValue>,
+    /// Where the door judges again what is still going on.
+    pub(crate) judged: Option<Arc<Judged>>,
 }
 
 impl Admission {
@@ -79,6 +82,7 @@ impl Proof {
             style: None,
             offer: None,
             nonce: None,
+            judged: None,
         }
     }
 

@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
-use tower_oauth_core::{BoxFuture, Clock, SystemClock};
+use tower_oauth_core::{BoxFuture, Clock, Secret, SystemClock};
 
 use super::admission::{Admission, Proof};
 use super::erased::{Erased, ErasedAuthenticate, ErasedVerdict};
+use super::recheck::Judged;
 use super::strip::Strip;
 use crate::bound::{self, Confirmed, SenderPolicy};
 use crate::render::{Refusal, Style};
@@ -28,6 +30,8 @@ pub(super) struct Door {
     /// What a client may not say about itself.
     pub(super) strip: Strip,
     pub(super) cut_streams: bool,
+    /// How often the token of a stream is judged again.
+    pub(super) recheck_every: Option<Duration>,
     /// For the cut alone: whether a token has expired is for the authenticator to say.
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -69,6 +73,7 @@ impl Door {
             allow_cors_preflight: false,
             strip: Strip::default(),
             cut_streams: false,
+            recheck_every: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -146,9 +151,12 @@ impl Door {
     /// Lets a request in: leaves the one word of this door in it, in place of any that came with it, and
     /// takes away what the client may not say. What comes back is what to do to its answer.
     pub(super) fn admit(&self, head: &mut Parts, admission: Admission) -> OnAnswer {
-        let until = match &admission {
+        let mut admission = admission;
+        let until = match &mut admission {
             Admission::Caller(proof) if self.cut_streams => {
-                Some(UntilExpiry::new(&proof.principal, Arc::clone(&self.clock)))
+                proof.judged = self.recheck_every.and_then(|every| self.judged(head, every));
+                let (clock, judged) = (Arc::clone(&self.clock), proof.judged.clone());
+                Some(UntilExpiry::new(&proof.principal, clock, judged))
             }
             _ => None,
         };
@@ -161,6 +169,19 @@ impl Door {
         OnAnswer { until, nonce }
     }
 
+    /// What it takes to judge the token of this request again.
+    fn judged(&self, head: &Parts, every: Duration) -> Option<Arc<Judged>> {
+        let credentials = credentials::read(head, self.sender.takes_dpop()).ok().flatten()?;
+        Some(Arc::new(Judged {
+            authenticator: Arc::clone(&self.authenticator),
+            token: Secret::new(credentials.token),
+            head: head.clone(),
+            scheme: credentials.scheme,
+            sender_is_checked: self.sender.checks(),
+            every,
+        }))
+    }
+
     pub(super) fn debug(&self, mut out: fmt::DebugStruct<'_, '_>) -> fmt::Result {
         out.field("style", &self.style)
             .field("sender", &self.sender)
@@ -168,6 +189,7 @@ impl Door {
             .field("allow_cors_preflight", &self.allow_cors_preflight)
             .field("strip", &self.strip)
             .field("cut_streams_at_expiry", &self.cut_streams)
+            .field("recheck_streams_every", &self.recheck_every)
             .finish_non_exhaustive()
     }
 }

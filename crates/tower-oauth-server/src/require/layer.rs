@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tower_layer::Layer;
 use tower_oauth_core::{BuildError, Clock};
@@ -152,6 +153,21 @@ impl RequireTokenLayer {
     #[must_use]
     pub fn cut_streams_at_expiry(mut self) -> Self {
         self.door.cut_streams = true;
+        self
+    }
+
+    /// Judges the token of a stream that is going on again, every so often (at least a second), and ends the stream as
+    /// [`cut_streams_at_expiry`](Self::cut_streams_at_expiry) does, which this includes, when the verdict is bad: the token was revoked, its
+    /// key withdrawn, its session ended.
+    ///
+    /// The look is the authenticator's own: a [`Jwt`](crate::Jwt) sees [`Revocations`](crate::Revocations), status lists and withdrawn keys,
+    /// [`Introspection`](crate::Introspection) asks when its answer has grown old. Whether the sender holds the key of a bound token was
+    /// shown at the beginning and is not asked again. Trouble on our side (503) ends no stream; the next look comes.
+    /// [`Authenticated::until_expiry`](crate::Authenticated::until_expiry) looks, too, for what is no body.
+    #[must_use]
+    pub fn recheck_streams_every(mut self, every: Duration) -> Self {
+        self.door.cut_streams = true;
+        self.door.recheck_every = Some(every.max(Duration::from_secs(1)));
         self
     }
 

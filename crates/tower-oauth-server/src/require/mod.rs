@@ -10,10 +10,12 @@ mod door;
 mod erased;
 mod future;
 mod layer;
+mod recheck;
 mod service;
 mod strip;
 
 pub(crate) use admission::{Admission, Proof};
 pub use future::ResponseFuture;
 pub use layer::RequireTokenLayer;
+pub(crate) use recheck::{Judged, Recheck};
 pub use service::RequireToken;

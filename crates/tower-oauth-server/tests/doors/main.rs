@@ -22,6 +22,7 @@ mod observed;
 #[cfg(feature = "axum")]
 mod own_form;
 mod readiness;
+mod recheck;
 mod rendering;
 mod rules;
 mod scope;

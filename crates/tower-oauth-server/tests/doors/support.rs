@@ -192,3 +192,22 @@ pub(crate) fn grpc(mut request: Request<()>) -> Request<()> {
     request.headers_mut().insert("content-type", value);
     request
 }
+
+/// A body that says something again and again, for ever.
+pub(crate) struct Ticks(tokio::time::Interval);
+
+pub(crate) fn ticks(every: std::time::Duration) -> Response<Ticks> {
+    Response::new(Ticks(tokio::time::interval(every)))
+}
+
+impl http_body::Body for Ticks {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        self.0.poll_tick(cx).map(|_| Some(Ok(http_body::Frame::data(Bytes::from_static(b"tick")))))
+    }
+}
