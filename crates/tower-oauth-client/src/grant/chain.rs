@@ -34,7 +34,7 @@ impl Chain {
         // One at a time: who comes second finds the successor of the refresh token, or the very answer.
         let _turn = session.turn.lock().await;
         let epoch = session.begin()?;
-        if let Some(response) = session.take_unclaimed() {
+        if let Some(response) = session.take_unclaimed(&request) {
             return Ok(response);
         }
         match session.redeem(epoch, &request).await {
@@ -107,8 +107,8 @@ impl Service<TokenRequest> for Chain {
             let runtime = Handle::try_current().map_err(|_| ErrorKind::NoRuntime)?;
             let (tell, told) = oneshot::channel();
             runtime.spawn(async move {
-                if let Err(Ok(response)) = tell.send(chain.run(request).await) {
-                    chain.session.put_unclaimed(response);
+                if let Err(Ok(response)) = tell.send(chain.run(request.clone()).await) {
+                    chain.session.put_unclaimed(request, response);
                 }
             });
             told.await.unwrap_or_else(|_| Err(ErrorKind::Panicked.into()))

@@ -1,7 +1,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tower_oauth_core::codec::{RevocationRequest, TokenAnswer, TokenHint, TokenResponse};
+use tower_oauth_core::codec::{
+    RevocationRequest, TokenAnswer, TokenHint, TokenRequest, TokenResponse,
+};
 use tower_oauth_core::{Clock, Error, ErrorKind, Secret};
 
 use super::{LostRefresh, RefreshTokenStore, SessionId, StoredRefreshToken};
@@ -35,8 +37,15 @@ struct State {
     access: Option<Secret>,
     /// Tokens that came after the log-out and could not be revoked then.
     stray: Vec<(Secret, TokenHint)>,
-    /// An answer for which nobody waited to the end, and when it came.
-    unclaimed: Option<(TokenResponse, Instant)>,
+    /// An answer for which nobody waited to the end.
+    unclaimed: Option<Unclaimed>,
+}
+
+/// An answer, when it came, and what it answers.
+struct Unclaimed {
+    response: TokenResponse,
+    came: Instant,
+    request: TokenRequest,
 }
 
 /// A record, and the generation that the store holds: another one where this one is not stored yet.
@@ -186,19 +195,26 @@ impl Session {
         })
     }
 
-    pub(super) fn put_unclaimed(&self, response: TokenResponse) {
-        let now = self.clock().now();
+    pub(super) fn put_unclaimed(&self, request: TokenRequest, response: TokenResponse) {
+        let came = self.clock().now();
         let mut state = self.state();
         // Of this session, and not of one that has ended since.
         let last = state.access.as_ref().map(Secret::expose);
         if last == Some(response.access_token.expose()) {
-            state.unclaimed = Some((response, now));
+            state.unclaimed = Some(Unclaimed { response, came, request });
         }
     }
 
-    pub(super) fn take_unclaimed(&self) -> Option<TokenResponse> {
-        let (mut response, came) = self.state().unclaimed.take()?;
-        let age = self.clock().now().saturating_duration_since(came);
+    /// What nobody took of the same request: the caches of a session ask for several scopes, resources and audiences.
+    pub(super) fn take_unclaimed(&self, request: &TokenRequest) -> Option<TokenResponse> {
+        let asked = |it: &TokenRequest| {
+            (it.scopes == request.scopes)
+                && (it.resources == request.resources)
+                && (it.audiences == request.audiences)
+        };
+        let unclaimed = self.state().unclaimed.take_if(|it| asked(&it.request))?;
+        let mut response = unclaimed.response;
+        let age = self.clock().now().saturating_duration_since(unclaimed.came);
         response.expires_in = response.expires_in.map(|life| life.saturating_sub(age));
         (age < UNCLAIMED).then_some(response)
     }

@@ -34,6 +34,7 @@ mod rig;
 mod runtimes;
 mod secret_files;
 mod select;
+mod sessions;
 mod stacked;
 mod storms;
 mod trouble;
