@@ -40,6 +40,31 @@ async fn text(tokens: &TokenCache) -> String {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_asks_after_a_log_in_never_gets_a_token_of_the_session_before() {
+    // The exchange of the first session, at each moment around its landing.
+    for before in 0..8 {
+        let server = Server::default();
+        let tokens = slow(&server, 100).refresh_token("r1").build().unwrap();
+        let waiting = tokio::spawn(tokens.fetch(Need::Any));
+        sleep_ms(99).await;
+        let after = {
+            let tokens = tokens.clone();
+            tokio::spawn(async move {
+                for _ in 0..before {
+                    tokio::task::yield_now().await;
+                }
+                tokens.log_in("s1").await.unwrap();
+                text(&tokens).await
+            })
+        };
+        drop(waiting.await.unwrap());
+        assert_eq!(after.await.unwrap(), "Bearer t2", "{before}");
+        assert_eq!(tokens.peek().unwrap().header(), "Bearer t2");
+        assert_eq!(server.sent(), ["r1", "s1"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_nobody_waits_for_serves_only_who_asks_for_the_same() {
     let server = Server::says([Say::Token(None)]);
     // The endpoint takes less than its deadline, and what comes before it does the rest.
