@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -6,6 +7,7 @@ use tower_oauth_core::codec::{
 };
 use tower_oauth_core::{Clock, Error, ErrorKind, Secret};
 
+use super::redeem::ROUNDS;
 use super::{LostRefresh, RefreshTokenStore, SessionId, StoredRefreshToken};
 use crate::source::ClientEdge;
 
@@ -22,6 +24,8 @@ pub(crate) struct Session {
     /// Held by the one exchange of a user's session that is in the air: a refresh token is redeemed once.
     pub(super) turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,
+    /// As in the state, to be read for each request.
+    epoch: AtomicU64,
 }
 
 #[derive(Default)]
@@ -80,7 +84,19 @@ impl Session {
         let state = Mutex::new(State { seed, ..State::default() });
         let holder = fastrand::u64(1..);
         let turn = tokio::sync::Mutex::new(());
-        Self { id, store, edge, lost, holder, is_of_a_user, turn, state }
+        let epoch = AtomicU64::default();
+        Self { id, store, edge, lost, holder, is_of_a_user, turn, state, epoch }
+    }
+
+    /// Changes with each log-in and log-out, for all caches of the session.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// The epoch, and whether in it nobody is logged in.
+    pub(crate) fn now(&self) -> (u64, bool) {
+        let state = self.state();
+        (state.epoch, state.logged_out)
     }
 
     pub(super) fn clock(&self) -> &dyn Clock {
@@ -221,16 +237,20 @@ impl Session {
 
     // === log-out ===
 
+    /// Ends the session here.
+    pub(crate) fn end_here(&self) {
+        let mut state = self.state();
+        if !state.logged_out {
+            state.epoch += 1;
+            state.logged_out = true;
+            self.epoch.store(state.epoch, Ordering::Release);
+        }
+        state.unclaimed = None;
+    }
+
     /// Ends the session here at once, and then there.
     pub(crate) async fn log_out(&self) -> Result<(), Error> {
-        {
-            let mut state = self.state();
-            if !state.logged_out {
-                state.epoch += 1;
-                state.logged_out = true;
-            }
-            state.unclaimed = None;
-        }
+        self.end_here();
         // An exchange in the air brings tokens that have to be revoked, too: it does so itself, but who logs out wants
         // to know that it is done.
         let _turn = tokio::time::timeout(self.edge.deadline, self.turn.lock()).await;
@@ -283,18 +303,25 @@ impl Session {
 
     /// Begins another session with a refresh token of its own.
     pub(crate) async fn log_in(&self, token: Secret) -> Result<(), Error> {
+        if !self.is_of_a_user {
+            let why = "this client asks for itself; a session needs a refresh_token_store(..)";
+            return Err(ErrorKind::Configuration(why).into());
+        }
         let _turn = self.turn.lock().await;
-        loop {
+        for _ in 0..ROUNDS {
             let held = self.stored().await?.map_or(0, |held| held.generation);
             let first = StoredRefreshToken::first(token.clone());
-            if self.swap(held, Some(first)).await? {
-                break;
+            if !self.swap(held, Some(first)).await? {
+                // Somebody was faster: read again.
+                continue;
             }
+            let mut state = self.state();
+            let epoch = state.epoch + 1;
+            *state = State { epoch, stray: std::mem::take(&mut state.stray), ..State::default() };
+            self.epoch.store(epoch, Ordering::Release);
+            return Ok(());
         }
-        let mut state = self.state();
-        let epoch = state.epoch + 1;
-        *state = State { epoch, stray: std::mem::take(&mut state.stray), ..State::default() };
-        Ok(())
+        Err(ErrorKind::Store.into())
     }
 
     async fn end(&self, tokens: [(Option<Secret>, TokenHint); 2]) {

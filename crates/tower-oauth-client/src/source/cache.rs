@@ -149,13 +149,14 @@ impl TokenCache {
     /// The token of an exchange that is in the air goes to those who wait for it already, and is not kept; the next request
     /// starts another one beside it. Requests that carry the old token are not called back.
     pub fn flush(&self) {
-        self.0.shared.change(|state, _| state.flush());
+        self.0.shared.change(|state, _| self.0.up_to_date(state).flush());
     }
 
     /// How well it is, and for how long it has been so. It asks nobody.
     #[must_use]
     pub fn health(&self) -> TokenHealth {
         let now = self.0.shared.clock.now();
+        self.catch_up();
         let state = self.0.shared.snapshot.load();
         let (status, since) = state.status(self.0.flight.is_in_flight(&state.era()), now);
         TokenHealth { status, since: now.saturating_duration_since(since) }
@@ -198,18 +199,27 @@ impl TokenCache {
         self.0.session.as_deref()
     }
 
-    pub(super) fn end_session(&self) {
-        self.0.shared.change(|state, _| state.log_out());
+    /// Forgets what is of a session that is over.
+    pub(super) fn catch_up(&self) {
+        if self.0.is_of_another_session(&self.0.shared.snapshot.load()) {
+            self.0.shared.change(|state, _| {
+                self.0.up_to_date(state);
+            });
+        }
     }
 
-    pub(super) fn begin_session(&self) {
-        self.0.shared.change(|state, _| state.log_in());
+    /// Where there is no session that would tell it.
+    pub(super) fn end(&self) {
+        self.0.shared.change(|state, _| state.follow((0, true)));
     }
 }
 
 impl TokenSource for TokenCache {
     fn peek(&self) -> Option<Token> {
         let state = self.0.shared.snapshot.load();
+        if self.0.is_of_another_session(&state) {
+            return None;
+        }
         let (token, refresh) = state.peek(self.0.shared.clock.now())?;
         if refresh {
             self.0.refresh_ahead();
@@ -227,6 +237,7 @@ impl TokenSource for TokenCache {
     }
 
     fn recognise(&self, authorization: &HeaderValue) -> Option<Token> {
+        self.catch_up();
         self.0.shared.snapshot.load().recognise(authorization).cloned()
     }
 
@@ -270,11 +281,25 @@ impl Inner {
     /// Decides, and where the decision is to wait, joins the flight in the same breath: between the
     /// two a flight could land and a second exchange would be made for nothing.
     fn at_hand(&self, need: Need) -> AtHand {
-        self.shared.change(|state, now| match state.decide(need, now, fastrand::f64()) {
-            Decision::Take(token) => AtHand::Take(token),
-            Decision::Fail(error) => AtHand::Fail(error),
-            Decision::Join => AtHand::Wait(self.join(state)),
+        self.shared.change(|state, now| {
+            match self.up_to_date(state).decide(need, now, fastrand::f64()) {
+                Decision::Take(token) => AtHand::Take(token),
+                Decision::Fail(error) => AtHand::Fail(error),
+                Decision::Join => AtHand::Wait(self.join(state)),
+            }
         })
+    }
+
+    /// Whether somebody has logged out or in since this cache last looked; caches share sessions.
+    fn is_of_another_session(&self, state: &State) -> bool {
+        self.session.as_ref().is_some_and(|session| session.epoch() != state.epoch())
+    }
+
+    fn up_to_date<'a>(&self, state: &'a mut State) -> &'a mut State {
+        if let Some(session) = self.session.as_ref().filter(|it| it.epoch() != state.epoch()) {
+            state.follow(session.now());
+        }
+        state
     }
 
     fn join(&self, state: &State) -> Joined {

@@ -44,6 +44,8 @@ pub(super) struct State {
     /// Counts flushes, log-outs and log-ins. What comes of an exchange that began in an earlier era is for those who
     /// wait for it, and not kept.
     era: u64,
+    /// The epoch of the session that this is of.
+    epoch: u64,
     recent: Vec<Token>,
     refused: Vec<TokenId>,
     failure: Option<Failure>,
@@ -144,14 +146,13 @@ impl State {
         Decision::Take(token)
     }
 
-    /// The session has ended: no token of it is known any more, and none comes back.
-    pub(super) fn log_out(&mut self) {
-        *self = Self { logged_out: true, era: self.era + 1, ..Self::new(self.max_age) };
+    /// The session has ended or another one has begun: no token of the last one is known any more, and none comes back.
+    pub(super) fn follow(&mut self, (epoch, logged_out): (u64, bool)) {
+        *self = Self { epoch, logged_out, era: self.era + 1, ..Self::new(self.max_age) };
     }
 
-    /// Another session begins.
-    pub(super) fn log_in(&mut self) {
-        *self = Self { era: self.era + 1, ..Self::new(self.max_age) };
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// The exchange landed with a token.

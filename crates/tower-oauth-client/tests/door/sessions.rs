@@ -91,6 +91,32 @@ async fn an_answer_that_nobody_waits_for_serves_only_who_asks_for_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_log_out_of_one_key_ends_every_cache_of_the_session() {
+    let server = Server::says([Say::Token(Some("r1")), Say::Token(None), Say::Token(None)]);
+    let keyed = by_scope(named(&server).password("alice", "pw")).with_capacity(2);
+    let (read, write) = (keyed.get(&"read"), keyed.get(&"write"));
+    // Held by a caller and not in the table any more.
+    let dropped = keyed.get(&"third");
+    for tokens in [&read, &write, &dropped] {
+        fetch(tokens).await.unwrap();
+        assert!(tokens.peek().is_some());
+    }
+    read.log_out().await.unwrap();
+    for tokens in [&read, &write, &dropped, &keyed.get(&"new")] {
+        assert!(tokens.peek().is_none());
+        assert_eq!(tokens.health().status, TokenStatus::Idle);
+        assert_eq!(fetch(tokens).await, Err(ErrorKind::LoggedOut));
+    }
+    server.sent();
+    write.log_in("s1").await.unwrap();
+    for tokens in [&read, &write, &dropped, &keyed.get(&"new")] {
+        assert_eq!(fetch(tokens).await, Ok(()), "no back-off is left from before");
+        assert!(tokens.peek().is_some());
+    }
+    assert_eq!(server.sent(), ["s1", "s1", "s1", "s1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flush_does_not_bring_back_what_was_logged_out() {
     let server = Server::says([Say::Token(Some("r1"))]);
     let tokens = named(&server).password("alice", "pw").build().unwrap();
@@ -103,4 +129,18 @@ async fn a_flush_does_not_bring_back_what_was_logged_out() {
         assert!(tokens.peek().is_none());
     }
     assert!(server.sent().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_asks_for_itself_has_no_session_to_log_in_to() {
+    let server = Server::default();
+    let tokens = named(&server).build().unwrap();
+    let error = tokens.log_in("r1").await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Configuration(_)), "{error}");
+    // It waits for a log-in where it is told to.
+    let tokens = named(&server).refresh_token_store(MemoryStore::new()).build().unwrap();
+    assert_eq!(fetch(&tokens).await, Err(ErrorKind::Reauthenticate));
+    tokens.log_in("r1").await.unwrap();
+    fetch(&tokens).await.unwrap();
+    assert_eq!(server.sent(), ["r1"]);
 }
