@@ -20,7 +20,7 @@ pub(crate) struct Session {
     /// Tells this process from others that share the store.
     pub(super) holder: u64,
     /// Whether there is a user's session, with a refresh token to look for.
-    pub(super) is_of_a_user: bool,
+    pub(crate) is_of_a_user: bool,
     /// Held by the one exchange of a user's session that is in the air: a refresh token is redeemed once.
     pub(super) turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,

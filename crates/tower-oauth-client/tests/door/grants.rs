@@ -146,7 +146,7 @@ pub(crate) async fn fetch(tokens: &TokenCache) -> Result<(), ErrorKind> {
 }
 
 /// So much later that the token has to be replaced and no back-off is on.
-async fn later() {
+pub(crate) async fn later() {
     sleep_ms(400_000).await;
 }
 

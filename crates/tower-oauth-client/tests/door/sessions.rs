@@ -5,11 +5,13 @@ use http::{HeaderValue, Request};
 use http_body_util::Full;
 use tower::{ServiceExt, service_fn};
 use tower_oauth_client::{
-    ErrorKind, HttpClient, MemoryStore, Need, Scopes, Secret, SecretSource, TokenCache,
-    TokenCacheBuilder, TokenCaches, TokenSource, TokenStatus,
+    BuildError, ErrorKind, HttpClient, MemoryStore, Need, Scopes, Secret, SecretSource,
+    SubjectToken, TokenCache, TokenCacheBuilder, TokenCaches, TokenKey, TokenSource, TokenStatus,
+    TokenTypeUri,
 };
+use tower_oauth_core::codec::{Grant, TokenExchange};
 
-use crate::grants::{Say, Server, fetch, named};
+use crate::grants::{Say, Server, fetch, later, named};
 use crate::rig::{ms, sleep_ms};
 
 /// The client of a server that takes so long for each answer.
@@ -143,4 +145,52 @@ async fn a_client_that_asks_for_itself_has_no_session_to_log_in_to() {
     tokens.log_in("r1").await.unwrap();
     fetch(&tokens).await.unwrap();
     assert_eq!(server.sent(), ["r1"]);
+}
+
+/// A token for each caller on whose behalf it is asked for.
+fn on_behalf(builder: TokenCacheBuilder) -> TokenCaches<TokenKey> {
+    let keyed = builder.build_keyed(|key: &TokenKey, mut request| {
+        let none = || BuildError::new("key", "", "names no subject");
+        let subject = key.part("subject_token").ok_or_else(none)?;
+        let exchange = TokenExchange::new(subject, TokenTypeUri::ACCESS_TOKEN);
+        request.grant = Grant::TokenExchange(Box::new(exchange));
+        Ok(request)
+    });
+    keyed.unwrap()
+}
+
+fn behalf_of(subject: &str) -> TokenKey {
+    TokenKey::new().with_secret("subject_token", &Secret::new(subject))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_may_bring_a_grant_of_its_own() {
+    // Refresh tokens of two subjects, which nobody may mix up: they are not kept.
+    let server = Server::says([Say::Token(Some("r1")), Say::Token(Some("r2"))]);
+    let keyed = on_behalf(named(&server));
+    for subject in ["alice", "bob", "alice", "bob"] {
+        fetch(&keyed.get(&behalf_of(subject))).await.unwrap();
+    }
+    assert_eq!(server.sent(), ["alice", "bob"]);
+    later().await;
+    server.then([Say::Token(None), Say::OAuth("invalid_grant")]);
+    assert_eq!(fetch(&keyed.get(&behalf_of("bob"))).await, Ok(()));
+    // Her token is over there: she has to come again, and nobody else stands in for her.
+    let alice = keyed.get(&behalf_of("alice"));
+    assert_eq!(fetch(&alice).await, Err(ErrorKind::Reauthenticate));
+    assert_eq!(server.sent(), ["bob", "alice"]);
+    let error = keyed.try_get(&TokenKey::new()).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Configuration(_)), "{error}");
+
+    // Beside grants of the builder it would never be asked: the session's subject would be another one.
+    let server = Server::default();
+    for builder in [
+        named(&server).password("alice", "pw"),
+        named(&server).refresh_token("r1"),
+        named(&server).token_exchange(SubjectToken::access_token("somebody")),
+    ] {
+        let error = on_behalf(builder).try_get(&behalf_of("alice")).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Configuration(_)), "{error}");
+    }
+    assert!(server.sent().is_empty());
 }
