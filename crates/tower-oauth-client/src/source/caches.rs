@@ -6,7 +6,7 @@ use std::time::Duration;
 use tower_oauth_core::codec::{Grant, TokenRequest};
 use tower_oauth_core::{BuildError, Clock, Error, ErrorKind, Flush, SystemClock};
 
-use super::builder::bare_request;
+use super::build::bare_request;
 use super::cache::{Family, Parts, TokenCache};
 use super::exchange::TokenService;
 use super::shelf::{Idle, Kept, Shelf};

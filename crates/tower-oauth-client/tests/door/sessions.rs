@@ -194,3 +194,20 @@ async fn a_key_may_bring_a_grant_of_its_own() {
     }
     assert!(server.sent().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn subjects_that_share_a_store_have_names_in_it() {
+    let server = Server::says([Say::Token(Some("of-alice")), Say::Token(Some("of-bob"))]);
+    let store = MemoryStore::new();
+    let of = |subject: &'static str| {
+        let exchange = SubjectToken::access_token(subject);
+        named(&server).token_exchange(exchange).refresh_token_store(store.clone())
+    };
+    // Without one the second would find the refresh token of the first, and be that subject.
+    let error = of("alice").build().unwrap_err().to_string();
+    assert!(error.starts_with("session ``: is not set"), "{error}");
+    for subject in ["alice", "bob"] {
+        fetch(&of(subject).session(subject).build().unwrap()).await.unwrap();
+    }
+    assert_eq!(server.sent(), ["alice", "bob"]);
+}
