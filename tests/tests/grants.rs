@@ -295,7 +295,7 @@ async fn t09_a_grace_that_the_server_does_not_have_costs_the_session_and_the_pas
 // === E, G, H ===
 
 #[tokio::test]
-async fn e_a_leader_that_goes_away_leaves_the_successor_of_its_refresh_token() {
+async fn elsewhere_e_t09_a_leader_that_goes_away_leaves_the_successor_of_its_refresh_token() {
     let idp = start().await;
     let clock = ManualClock::new();
     let seed = log_in(&idp).await;
@@ -315,7 +315,7 @@ async fn e_a_leader_that_goes_away_leaves_the_successor_of_its_refresh_token() {
 }
 
 #[tokio::test]
-async fn e_a_deadline_that_cuts_an_exchange_loses_no_refresh_token() {
+async fn elsewhere_e_a_deadline_that_cuts_an_exchange_loses_no_refresh_token() {
     let idp = start().await;
     let clock = ManualClock::new();
     let seed = log_in(&idp).await;
@@ -332,7 +332,7 @@ async fn e_a_deadline_that_cuts_an_exchange_loses_no_refresh_token() {
 }
 
 #[tokio::test]
-async fn g_two_replicas_with_one_store_never_meet_invalid_grant() {
+async fn elsewhere_g_two_replicas_with_one_store_never_meet_invalid_grant() {
     let idp = start().await;
     let store = MemoryStore::new();
     let seed = log_in(&idp).await;
@@ -360,7 +360,7 @@ async fn g_two_replicas_with_one_store_never_meet_invalid_grant() {
 }
 
 #[tokio::test]
-async fn h_one_refresh_token_and_two_scopes_at_once_get_two_answers() {
+async fn elsewhere_h_one_refresh_token_and_two_scopes_at_once_get_two_answers() {
     let idp = start().await;
     let store = MemoryStore::new();
     let seed = log_in(&idp).await;

@@ -100,7 +100,7 @@ impl State {
     }
 
     pub(super) fn recognise(&self, authorization: &HeaderValue) -> Option<&Token> {
-        self.recent.iter().find(|token| token.header() == authorization)
+        self.recent.iter().find(|token| token.is_carried_by(authorization))
     }
 
     pub(super) fn current(&self) -> Option<&Token> {

@@ -72,7 +72,7 @@ async fn a_dead_server_that_comes_back_is_found_within_the_back_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t03_a_single_refusal_heals_within_a_second() {
+async fn elsewhere_d_t03_a_single_refusal_heals_within_a_second() {
     for code in ["invalid_client", "invalid_grant", "unauthorized_client"] {
         let rig = Rig::new();
         rig.issuer.fault(Endpoint::Token, Fault::oauth_error(code)).times(1);
