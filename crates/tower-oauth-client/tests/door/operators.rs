@@ -146,7 +146,7 @@ async fn a_flush_ends_every_back_off_and_an_exchange_in_the_air_is_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_asks_after_a_flush_gets_nothing_of_an_exchange_from_before() {
+async fn t11_who_asks_after_a_flush_gets_nothing_of_an_exchange_from_before() {
     let mint = Mint::new().takes(ms(50));
     let tokens = mint.cache();
     // What the server said before the operator put it right.

@@ -42,7 +42,7 @@ async fn text(tokens: &TokenCache) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_asks_after_a_log_in_never_gets_a_token_of_the_session_before() {
+async fn t11_who_asks_after_a_log_in_never_gets_a_token_of_the_session_before() {
     // The exchange of the first session, at each moment around its landing.
     for before in 0..8 {
         let server = Server::default();
