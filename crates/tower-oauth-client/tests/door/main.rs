@@ -14,6 +14,7 @@ mod bodies;
 mod builder;
 mod cache;
 mod canary;
+mod combined;
 mod deadlines;
 mod duel;
 mod errors;
