@@ -47,7 +47,9 @@ pub(crate) fn run() -> Result<()> {
 
 fn id(prefix: &str, number: u8) -> String {
     match prefix {
-        ELSEWHERE => format!("{prefix}{}", char::from(b'A'.saturating_add(number.saturating_sub(1)))),
+        ELSEWHERE => {
+            format!("{prefix}{}", char::from(b'A'.saturating_add(number.saturating_sub(1))))
+        }
         _ => format!("{prefix}{number:02}"),
     }
 }
