@@ -11,9 +11,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tower_oauth::codec::{Grant, TokenExchange};
 use tower_oauth::{
-    AssertionAudience, Client, ErrorKind, LostRefresh, MemoryStore, Need, OAuthCode, Scopes,
-    Secret, SubjectToken, TokenCache, TokenCacheBuilder, TokenSource,
+    AssertionAudience, BuildError, Client, ErrorKind, LostRefresh, MemoryStore, Need, OAuthCode,
+    Scopes, Secret, SubjectToken, TokenCache, TokenCacheBuilder, TokenKey, TokenSource,
+    TokenTypeUri,
 };
 use tower_oauth_test::ManualClock;
 use tower_oauth_tests::idp::{Counters, Fault, Idp, IdpConfig, RegisteredClient, Resource};
@@ -295,7 +297,7 @@ async fn t09_a_grace_that_the_server_does_not_have_costs_the_session_and_the_pas
 // === E, G, H ===
 
 #[tokio::test]
-async fn e_a_leader_that_goes_away_leaves_the_successor_of_its_refresh_token() {
+async fn elsewhere_e_t09_a_leader_that_goes_away_leaves_the_successor_of_its_refresh_token() {
     let idp = start().await;
     let clock = ManualClock::new();
     let seed = log_in(&idp).await;
@@ -315,7 +317,7 @@ async fn e_a_leader_that_goes_away_leaves_the_successor_of_its_refresh_token() {
 }
 
 #[tokio::test]
-async fn e_a_deadline_that_cuts_an_exchange_loses_no_refresh_token() {
+async fn elsewhere_e_a_deadline_that_cuts_an_exchange_loses_no_refresh_token() {
     let idp = start().await;
     let clock = ManualClock::new();
     let seed = log_in(&idp).await;
@@ -332,7 +334,7 @@ async fn e_a_deadline_that_cuts_an_exchange_loses_no_refresh_token() {
 }
 
 #[tokio::test]
-async fn g_two_replicas_with_one_store_never_meet_invalid_grant() {
+async fn elsewhere_g_two_replicas_with_one_store_never_meet_invalid_grant() {
     let idp = start().await;
     let store = MemoryStore::new();
     let seed = log_in(&idp).await;
@@ -360,7 +362,7 @@ async fn g_two_replicas_with_one_store_never_meet_invalid_grant() {
 }
 
 #[tokio::test]
-async fn h_one_refresh_token_and_two_scopes_at_once_get_two_answers() {
+async fn elsewhere_h_one_refresh_token_and_two_scopes_at_once_get_two_answers() {
     let idp = start().await;
     let store = MemoryStore::new();
     let seed = log_in(&idp).await;
@@ -410,8 +412,61 @@ async fn a_token_is_exchanged_on_behalf_of_its_user() {
         Err(ErrorKind::Reauthenticate)
     );
     let wanted = SubjectToken::access_token(subject.as_str());
-    let wanted = wanted.requested_type(tower_oauth::TokenTypeUri::JWT);
+    let wanted = wanted.requested_type(TokenTypeUri::JWT);
     assert_eq!(token(&behalf(wanted)).await, Err(ErrorKind::WrongTokenType));
+}
+
+/// A gateway: a token for each caller on whose behalf it asks, chosen by what the caller has sent.
+#[tokio::test]
+async fn on_behalf_of_each_caller_a_token_of_that_caller_and_of_no_other() {
+    const OTHER: &str = "bob";
+    let idp = Idp::start(config(app()).user(OTHER, password())).await;
+    let clock = ManualClock::new();
+    let sign_in = async |user: &str| {
+        let tokens = builder(&idp, &clock).password(user, password()).build().unwrap();
+        token(&tokens).await.unwrap().replace("Bearer ", "")
+    };
+    let inbound = [sign_in(USER).await, sign_in(OTHER).await];
+    let keyed = builder(&idp, &clock).build_keyed(|key: &TokenKey, mut request| {
+        let none = || BuildError::new("key", "", "names no caller");
+        let subject = key.part("subject_token").ok_or_else(none)?;
+        let exchange = TokenExchange::new(subject, TokenTypeUri::ACCESS_TOKEN);
+        request.grant = Grant::TokenExchange(Box::new(exchange));
+        Ok(request)
+    });
+    let keyed = keyed.unwrap();
+    let of = |subject: &str| {
+        keyed.get(&TokenKey::new().with_secret("subject_token", &Secret::new(subject)))
+    };
+    idp.reset_counters().await;
+    // Each caller at once with many requests, and the two of them in turns.
+    let calls: Vec<_> = (0..40)
+        .map(|call| {
+            let (who, tokens) = (call % 2, of(&inbound[call % 2]));
+            tokio::spawn(async move { (who, token(&tokens).await.unwrap()) })
+        })
+        .collect();
+    let mut held = [const { Vec::new() }; 2];
+    for call in calls {
+        let (who, token) = call.await.unwrap();
+        held[who].push(token);
+    }
+    assert_eq!(idp.counters().await.token, 2, "one exchange for each");
+    for (tokens, user) in held.iter_mut().zip([USER, OTHER]) {
+        tokens.dedup();
+        assert_eq!(tokens.len(), 1);
+        let bare = tokens[0].strip_prefix("Bearer ").unwrap();
+        let form = [("token", bare), ("client_id", ID)];
+        assert_eq!(post(&idp, "/introspect", &form).await.1["sub"], user);
+    }
+
+    // The server forgets everything, the inbound tokens too: the caller has to come with a new one.
+    idp.drop_tokens().await;
+    let first = of(&inbound[0]).peek().unwrap();
+    let error = of(&inbound[0]).fetch(Need::Unlike(first.id())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Reauthenticate);
+    let again = sign_in(USER).await;
+    assert!(is_active(&idp, &token(&of(&again)).await.unwrap()).await);
 }
 
 // === log-out ===

@@ -328,8 +328,8 @@ async fn r05_a_conversation_that_is_refused_early_is_had_with_the_new_token() {
 }
 
 #[tokio::test]
-async fn r05_an_eager_client_stream_beyond_the_record_gets_unauthenticated_and_the_next_call_heals()
-{
+async fn elsewhere_i_r05_an_eager_client_stream_beyond_the_record_gets_unauthenticated_and_the_next_call_heals()
+ {
     let (issuer, _idp, tokens) = issuer().await;
     let server = resource::serve_grpc(grpc_door(&issuer)).await;
     let layer = RetryInvalidTokenLayer::new(tokens.clone()).with_max_recorded(8);

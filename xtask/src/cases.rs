@@ -1,7 +1,7 @@
 //! `cargo xtask cases`: the cases that must be covered, against the names of the tests.
 //!
 //! A test covers a case by its name: `j03_alg_of_same_family`, `case_18_and_28_what_a_refresh_brings`,
-//! `k12_case_12_freshness`. The names are those that the runners list, so that a test that is not
+//! `k12_case_12_freshness`, `elsewhere_b_r03_late_refusals`. The names are those that the runners list, so that a test that is not
 //! built does not count.
 
 use std::collections::BTreeSet;
@@ -9,15 +9,20 @@ use std::collections::BTreeSet;
 use crate::command::{Result, cargo, output};
 
 /// The cases that must be covered: what each section is about, how its cases are called, and how many they are.
-const SECTIONS: [(&str, &str, u8); 7] = [
+const SECTIONS: [(&str, &str, u8); 9] = [
     ("JOSE tokens", "J", 33),
     ("carriage over HTTP and gRPC", "H", 10),
     ("key sets and metadata", "K", 15),
     ("senders and introspection", "D", 10),
-    ("token endpoint", "T", 8),
-    ("retry and replay", "R", 10),
+    ("token endpoint", "T", 14),
+    ("retry, replay, redirects", "R", 17),
+    ("leaks", "L", 6),
     ("validator, key set, introspection", "case ", 70),
+    ("where other clients fail, A to I", ELSEWHERE, 9),
 ];
+
+/// These cases have letters.
+const ELSEWHERE: &str = "elsewhere ";
 
 /// Prints what is covered and what is missing; that anything is missing, is an error.
 pub(crate) fn run() -> Result<()> {
@@ -28,7 +33,7 @@ pub(crate) fn run() -> Result<()> {
         let (found, missing): (Vec<_>, Vec<_>) =
             (1..=count).partition(|number| covered.contains(&id(prefix, *number)));
         let name = prefix.trim_end();
-        println!("{name:<5}{:>3} of {count:>2}  {about}: {}", found.len(), ranges(&found));
+        println!("{name:<10}{:>3} of {count:>2}  {about}: {}", found.len(), ranges(&found));
         all_missing.extend(missing.into_iter().map(|number| id(prefix, number)));
     }
     if all_missing.is_empty() {
@@ -41,7 +46,12 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn id(prefix: &str, number: u8) -> String {
-    format!("{prefix}{number:02}")
+    match prefix {
+        ELSEWHERE => {
+            format!("{prefix}{}", char::from(b'A'.saturating_add(number.saturating_sub(1))))
+        }
+        _ => format!("{prefix}{number:02}"),
+    }
 }
 
 /// Numbers in their order, as one writes them: `1-3 5 7-9`.
@@ -71,12 +81,20 @@ fn cases(name: &str) -> Vec<String> {
     let mut cases = Vec::new();
     // After `case` come bare numbers.
     let mut numbers = false;
-    for word in name.split('_') {
+    let mut words = name.split('_');
+    while let Some(word) = words.next() {
         let mut characters = word.chars();
         let letter = characters.next().filter(char::is_ascii_alphabetic);
         let number = characters.as_str();
         match (word, letter) {
             ("case" | "cases", _) => numbers = true,
+            ("elsewhere", _) => match words.next() {
+                Some(letter) if letter.len() == 1 && letter.is_ascii() => {
+                    cases.push(format!("{ELSEWHERE}{}", letter.to_ascii_uppercase()));
+                    numbers = false;
+                }
+                _ => break,
+            },
             ("and", _) if !cases.is_empty() => {}
             (_, Some(letter)) if number.len() == 2 && is_number(number) => {
                 cases.push(format!("{}{number}", letter.to_ascii_uppercase()));
@@ -107,6 +125,10 @@ mod tests {
             ("case_7_once", vec!["case 07"]),
             ("case_54_one_leeway_rule", vec!["case 54"]),
             ("t05", vec!["T05"]),
+            ("elsewhere_b_r03_late_refusals", vec!["elsewhere B", "R03"]),
+            ("elsewhere_a_a_token_died", vec!["elsewhere A"]),
+            ("elsewhere_is_no_case", vec![]),
+            ("elsewhere", vec![]),
             ("rs256_signs", vec![]),
             ("in_case_5_fails", vec![]),
             ("a_j03_late", vec![]),
@@ -135,9 +157,10 @@ mod tests {
         let named: Vec<_> = named.collect();
         assert_eq!(named, [id("J", 3), id("case ", 7), id("case ", 70), id("D", 10)]);
         for (_, prefix, count) in SECTIONS {
-            let name = format!("{}_{count:02}", prefix.trim_end()).to_lowercase();
-            let name = if prefix == "case " { name } else { name.replace('_', "") };
-            assert_eq!(cases(&name), [id(prefix, count)], "{name}");
+            for number in 1..=count {
+                let name = id(prefix, number).to_lowercase().replace(' ', "_");
+                assert_eq!(cases(&name), [id(prefix, number)], "{name}");
+            }
         }
     }
 

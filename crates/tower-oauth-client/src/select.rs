@@ -85,8 +85,7 @@ impl Sources {
         Self { common: Arc::new(Nobody), select: Some(Arc::new(select)) }
     }
 
-    /// Picks; the request is taken apart only where somebody has to look at its head.
-    /// Who picks, where there is a choice.
+    /// Who picks, where there is a choice: only then a request is taken apart, for its head to be looked at.
     pub(crate) fn selector(&self) -> Option<&dyn SelectSource> {
         self.select.as_deref()
     }

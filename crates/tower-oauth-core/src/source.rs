@@ -84,6 +84,6 @@ impl TokenSource for Token {
     }
 
     fn recognise(&self, authorization: &HeaderValue) -> Option<Token> {
-        (self.header() == authorization).then(|| self.clone())
+        self.is_carried_by(authorization).then(|| self.clone())
     }
 }

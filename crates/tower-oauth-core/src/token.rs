@@ -1,4 +1,5 @@
 use std::fmt;
+use std::hint::black_box;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -121,6 +122,17 @@ impl Token {
         &self.0.header
     }
 
+    /// Whether a request with this `Authorization` carries this token.
+    ///
+    /// How long the answer takes depends on the lengths and not on where the two differ: a gateway hands on what strangers
+    /// have written, and nobody shall find a token by its beginning.
+    #[must_use]
+    pub fn is_carried_by(&self, authorization: &HeaderValue) -> bool {
+        let (ours, theirs) = (self.0.header.as_bytes(), authorization.as_bytes());
+        let differ = |bits: u8, (one, other): (&u8, &u8)| black_box(bits | (one ^ other));
+        ours.len() == theirs.len() && ours.iter().zip(theirs).fold(0, differ) == 0
+    }
+
     /// When the answer arrived.
     #[must_use]
     pub fn obtained_at(&self) -> Option<Instant> {
@@ -211,6 +223,21 @@ mod tests {
         }
         for good in ["a", "a.b-c_d~e+f/g=", "1|abc:{}", &long[1..]] {
             assert_eq!(Token::bearer(good).unwrap().header(), &format!("Bearer {good}"));
+        }
+    }
+
+    #[test]
+    fn l06_a_token_is_carried_by_its_own_header_and_by_no_other() {
+        let token = Token::bearer("abcdefgh").unwrap();
+        let carried = |text: &str| token.is_carried_by(&HeaderValue::from_str(text).unwrap());
+        assert!(carried("Bearer abcdefgh"));
+        for place in 0.."Bearer abcdefgh".len() {
+            let mut other = b"Bearer abcdefgh".to_vec();
+            other[place] ^= 1;
+            assert!(!carried(std::str::from_utf8(&other).unwrap()), "{place}");
+        }
+        for other in ["", "Bearer", "Bearer abcdefg", "Bearer abcdefghi", "bearer abcdefgh"] {
+            assert!(!carried(other), "{other}");
         }
     }
 

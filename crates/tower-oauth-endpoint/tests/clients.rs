@@ -171,3 +171,39 @@ mod transport {
         HttpClient::transport().unwrap();
     }
 }
+
+/// Whatever a peer does before HTTP begins, and where there is none: passing trouble, told in time.
+#[cfg(feature = "transport")]
+#[tokio::test]
+async fn t01_no_name_and_no_handshake_are_passing_trouble() {
+    use tokio::io::AsyncWriteExt;
+    use tower_oauth_core::EndpointUri;
+    use tower_oauth_core::codec::{ClientAuth, Grant, TokenCodec, TokenRequest};
+    use tower_oauth_endpoint::Endpoint;
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        // It speaks no TLS.
+        while let Ok((mut peer, _)) = listener.accept().await {
+            drop(peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await);
+        }
+    });
+    for uri in [format!("https://127.0.0.1:{port}/token"), "https://nobody.invalid/token".into()] {
+        let request = TokenRequest {
+            grant: Grant::ClientCredentials,
+            scopes: Default::default(),
+            resources: Vec::new(),
+            audiences: Vec::new(),
+            unlike: None,
+        };
+        let auth = ClientAuth::Basic { id: "orders".into(), secret: "CANARY".into() };
+        let codec = TokenCodec::new(EndpointUri::parse(&uri).unwrap(), auth);
+        let endpoint = Endpoint::new(codec, HttpClient::transport().unwrap());
+        let error = endpoint.oneshot(request).await.unwrap_err();
+        // A resolver that does not answer either is one that hangs.
+        let is_expected = matches!(error.kind(), ErrorKind::Transport | ErrorKind::Timeout);
+        assert!(is_expected && error.is_transient(), "{uri}: {error:?}");
+        assert!(!format!("{error:?}").contains("CANARY"));
+    }
+}

@@ -102,6 +102,34 @@ async fn the_one_that_answers_is_remembered_and_the_first_is_tried_again_later()
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_outage_is_one_failure_however_many_calls_it_meets() {
+    let world = World::new();
+    world.trouble(&["a"], Trouble::Says(ErrorKind::Transport));
+    // A hundred that were under way when it began.
+    let calls: Vec<_> = (0..100)
+        .map(|_| {
+            let locator = world.locator.clone();
+            tokio::spawn(async move {
+                let once = |uri: EndpointUri| async move {
+                    tokio::task::yield_now().await;
+                    let is_first = uri.host().starts_with('a');
+                    if is_first { Err(Error::from(ErrorKind::Transport)) } else { Ok(()) }
+                };
+                locator.call(once).await
+            })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    world.well("a");
+    world.clock.advance(Duration::from_secs(29));
+    assert_eq!(world.call().await.0, "b");
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(world.call().await.0, "a", "after 30 seconds, as after a single one");
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_trouble_that_passes_leads_on() {
     use ErrorKind::{
         Malformed, NarrowScope, OAuth, Redirect, Status, Timeout, TooLarge, Transport,

@@ -3,7 +3,7 @@ use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tower_oauth_core::codec::{TokenRequest, TokenResponse};
+use tower_oauth_core::codec::{Grant, TokenRequest, TokenResponse};
 use tower_oauth_core::{BoxFuture, Error, ErrorKind, OAuthCode};
 use tower_service::Service;
 
@@ -13,7 +13,8 @@ use super::session::{Replaces, Session};
 
 /// Gets a token by the first way that works: the refresh token, then each link in order.
 ///
-/// The grant of the request does not matter here: the links bring theirs.
+/// The links bring their grants. Only a client that asks for itself alone takes one that the request brings in the place of
+/// that: there is no session that it could be mixed up with.
 #[derive(Clone)]
 pub(crate) struct Chain {
     session: Arc<Session>,
@@ -29,18 +30,29 @@ impl Chain {
         let session = &self.session;
         if !session.is_of_a_user {
             let epoch = session.begin()?;
+            if !matches!(request.grant, Grant::ClientCredentials) {
+                return self.ask(epoch, request).await;
+            }
             return self.follow(epoch, request, None, 0).await;
         }
         // One at a time: who comes second finds the successor of the refresh token, or the very answer.
         let _turn = session.turn.lock().await;
         let epoch = session.begin()?;
-        if let Some(response) = session.take_unclaimed() {
+        if let Some(response) = session.take_unclaimed(&request) {
             return Ok(response);
         }
         match session.redeem(epoch, &request).await {
             Redeemed::Token(response) => Ok(response),
             Redeemed::Stop(error) => Err(error),
             Redeemed::No(refused, stored) => self.follow(epoch, request, refused, stored).await,
+        }
+    }
+
+    /// With the grant that the request brings, and no other.
+    async fn ask(&self, epoch: u64, request: TokenRequest) -> Result<TokenResponse, Error> {
+        match self.session.edge.exchange(request, |_| true).await {
+            Ok(answer) => self.session.landed(epoch, answer, Replaces::Generation(0)).await,
+            Err(error) => Err(of_a_user(error)),
         }
     }
 
@@ -75,15 +87,19 @@ impl Chain {
         let ends_with_the_client = self.links.last().is_some_and(|link| !link.is_of_a_user());
         match refused {
             None => ErrorKind::Reauthenticate.into(),
-            Some(error) => match error.kind() {
-                ErrorKind::OAuth(OAuthCode::InvalidGrant | OAuthCode::Other)
-                    if !ends_with_the_client =>
-                {
-                    Error::new(ErrorKind::Reauthenticate).with_source(error)
-                }
-                _ => error,
-            },
+            Some(error) if ends_with_the_client => error,
+            Some(error) => of_a_user(error),
         }
+    }
+}
+
+/// What a refusal of a user's credentials comes to.
+fn of_a_user(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::OAuth(OAuthCode::InvalidGrant | OAuthCode::Other) => {
+            Error::new(ErrorKind::Reauthenticate).with_source(error)
+        }
+        _ => error,
     }
 }
 
@@ -107,8 +123,8 @@ impl Service<TokenRequest> for Chain {
             let runtime = Handle::try_current().map_err(|_| ErrorKind::NoRuntime)?;
             let (tell, told) = oneshot::channel();
             runtime.spawn(async move {
-                if let Err(Ok(response)) = tell.send(chain.run(request).await) {
-                    chain.session.put_unclaimed(response);
+                if let Err(Ok(response)) = tell.send(chain.run(request.clone()).await) {
+                    chain.session.put_unclaimed(request, response);
                 }
             });
             told.await.unwrap_or_else(|_| Err(ErrorKind::Panicked.into()))

@@ -47,7 +47,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// For so long another process that has the token in hand is waited for, beyond the deadline of an exchange.
 const LEASE: Duration = Duration::from_secs(2);
 /// So often a record that others change under our hands is read again.
-const ROUNDS: u32 = 200;
+pub(super) const ROUNDS: u32 = 200;
 
 impl Session {
     /// Redeems the refresh token, if there is one. Only with [`turn`](Self::turn) in hand.

@@ -1,9 +1,13 @@
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tower_oauth_core::codec::{RevocationRequest, TokenAnswer, TokenHint, TokenResponse};
+use tower_oauth_core::codec::{
+    RevocationRequest, TokenAnswer, TokenHint, TokenRequest, TokenResponse,
+};
 use tower_oauth_core::{Clock, Error, ErrorKind, Secret};
 
+use super::redeem::ROUNDS;
 use super::{LostRefresh, RefreshTokenStore, SessionId, StoredRefreshToken};
 use crate::source::ClientEdge;
 
@@ -16,10 +20,12 @@ pub(crate) struct Session {
     /// Tells this process from others that share the store.
     pub(super) holder: u64,
     /// Whether there is a user's session, with a refresh token to look for.
-    pub(super) is_of_a_user: bool,
+    pub(crate) is_of_a_user: bool,
     /// Held by the one exchange of a user's session that is in the air: a refresh token is redeemed once.
     pub(super) turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,
+    /// As in the state, to be read for each request.
+    epoch: AtomicU64,
 }
 
 #[derive(Default)]
@@ -35,8 +41,15 @@ struct State {
     access: Option<Secret>,
     /// Tokens that came after the log-out and could not be revoked then.
     stray: Vec<(Secret, TokenHint)>,
-    /// An answer for which nobody waited to the end, and when it came.
-    unclaimed: Option<(TokenResponse, Instant)>,
+    /// An answer for which nobody waited to the end.
+    unclaimed: Option<Unclaimed>,
+}
+
+/// An answer, when it came, and what it answers.
+struct Unclaimed {
+    response: TokenResponse,
+    came: Instant,
+    request: TokenRequest,
 }
 
 /// A record, and the generation that the store holds: another one where this one is not stored yet.
@@ -71,7 +84,19 @@ impl Session {
         let state = Mutex::new(State { seed, ..State::default() });
         let holder = fastrand::u64(1..);
         let turn = tokio::sync::Mutex::new(());
-        Self { id, store, edge, lost, holder, is_of_a_user, turn, state }
+        let epoch = AtomicU64::default();
+        Self { id, store, edge, lost, holder, is_of_a_user, turn, state, epoch }
+    }
+
+    /// Changes with each log-in and log-out, for all caches of the session.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// The epoch, and whether in it nobody is logged in.
+    pub(crate) fn now(&self) -> (u64, bool) {
+        let state = self.state();
+        (state.epoch, state.logged_out)
     }
 
     pub(super) fn clock(&self) -> &dyn Clock {
@@ -186,35 +211,46 @@ impl Session {
         })
     }
 
-    pub(super) fn put_unclaimed(&self, response: TokenResponse) {
-        let now = self.clock().now();
+    pub(super) fn put_unclaimed(&self, request: TokenRequest, response: TokenResponse) {
+        let came = self.clock().now();
         let mut state = self.state();
         // Of this session, and not of one that has ended since.
         let last = state.access.as_ref().map(Secret::expose);
         if last == Some(response.access_token.expose()) {
-            state.unclaimed = Some((response, now));
+            state.unclaimed = Some(Unclaimed { response, came, request });
         }
     }
 
-    pub(super) fn take_unclaimed(&self) -> Option<TokenResponse> {
-        let (mut response, came) = self.state().unclaimed.take()?;
-        let age = self.clock().now().saturating_duration_since(came);
+    /// What nobody took of the same request: the caches of a session ask for several scopes, resources and audiences.
+    pub(super) fn take_unclaimed(&self, request: &TokenRequest) -> Option<TokenResponse> {
+        let asked = |it: &TokenRequest| {
+            (it.scopes == request.scopes)
+                && (it.resources == request.resources)
+                && (it.audiences == request.audiences)
+        };
+        let unclaimed = self.state().unclaimed.take_if(|it| asked(&it.request))?;
+        let mut response = unclaimed.response;
+        let age = self.clock().now().saturating_duration_since(unclaimed.came);
         response.expires_in = response.expires_in.map(|life| life.saturating_sub(age));
         (age < UNCLAIMED).then_some(response)
     }
 
     // === log-out ===
 
+    /// Ends the session here.
+    pub(crate) fn end_here(&self) {
+        let mut state = self.state();
+        if !state.logged_out {
+            state.epoch += 1;
+            state.logged_out = true;
+            self.epoch.store(state.epoch, Ordering::Release);
+        }
+        state.unclaimed = None;
+    }
+
     /// Ends the session here at once, and then there.
     pub(crate) async fn log_out(&self) -> Result<(), Error> {
-        {
-            let mut state = self.state();
-            if !state.logged_out {
-                state.epoch += 1;
-                state.logged_out = true;
-            }
-            state.unclaimed = None;
-        }
+        self.end_here();
         // An exchange in the air brings tokens that have to be revoked, too: it does so itself, but who logs out wants
         // to know that it is done.
         let _turn = tokio::time::timeout(self.edge.deadline, self.turn.lock()).await;
@@ -267,18 +303,25 @@ impl Session {
 
     /// Begins another session with a refresh token of its own.
     pub(crate) async fn log_in(&self, token: Secret) -> Result<(), Error> {
+        if !self.is_of_a_user {
+            let why = "this client asks for itself; a session needs a refresh_token_store(..)";
+            return Err(ErrorKind::Configuration(why).into());
+        }
         let _turn = self.turn.lock().await;
-        loop {
+        for _ in 0..ROUNDS {
             let held = self.stored().await?.map_or(0, |held| held.generation);
             let first = StoredRefreshToken::first(token.clone());
-            if self.swap(held, Some(first)).await? {
-                break;
+            if !self.swap(held, Some(first)).await? {
+                // Somebody was faster: read again.
+                continue;
             }
+            let mut state = self.state();
+            let epoch = state.epoch + 1;
+            *state = State { epoch, stray: std::mem::take(&mut state.stray), ..State::default() };
+            self.epoch.store(epoch, Ordering::Release);
+            return Ok(());
         }
-        let mut state = self.state();
-        let epoch = state.epoch + 1;
-        *state = State { epoch, stray: std::mem::take(&mut state.stray), ..State::default() };
-        Ok(())
+        Err(ErrorKind::Store.into())
     }
 
     async fn end(&self, tokens: [(Option<Secret>, TokenHint); 2]) {

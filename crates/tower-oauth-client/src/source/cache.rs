@@ -8,7 +8,7 @@ use http::HeaderValue;
 use tower_layer::Layer;
 use tower_oauth_core::codec::{TokenRequest, TokenResponse};
 use tower_oauth_core::{
-    BoxFuture, Clock, Error, ErrorKind, Flush, Need, Report, Token, TokenId, TokenSource,
+    BoxFuture, Clock, Error, ErrorKind, Flush, Need, Report, Token, TokenSource,
 };
 use tower_service::Service;
 use tower_single_flight::{FlightError, ResponseFuture, SingleFlight, SingleFlightLayer};
@@ -60,7 +60,15 @@ use crate::observe;
 #[derive(Clone)]
 pub struct TokenCache(Arc<Inner>);
 
-type Flight = SingleFlight<Renew, fn(&TokenRequest), (), Token, Error>;
+/// One exchange at a time, by era: who asks after a flush or a log-in never joins an exchange from before.
+type Flight = SingleFlight<Renew, fn(&Renewal) -> u64, u64, Token, Error>;
+
+/// What is asked of the service below the flight.
+struct Renewal {
+    /// See [`State::era`].
+    era: u64,
+    request: TokenRequest,
+}
 
 struct Inner {
     shared: Arc<Shared>,
@@ -101,7 +109,13 @@ struct Shared {
 enum AtHand {
     Take(Token),
     Fail(Error),
-    Wait(ResponseFuture<Token, Error>),
+    Wait(Joined),
+}
+
+/// A place in a flight, and of which era that is.
+struct Joined {
+    era: u64,
+    flight: ResponseFuture<Token, Error>,
 }
 
 impl TokenCache {
@@ -122,10 +136,9 @@ impl TokenCache {
             shared: Arc::clone(&shared),
         };
         let stored = Arc::clone(&shared);
-        // One token, one key.
-        let key: fn(&TokenRequest) = |_| ();
+        let key: fn(&Renewal) -> u64 = |renewal| renewal.era;
         let flight = SingleFlightLayer::new(key)
-            .on_complete(move |(), result| stored.landed(result))
+            .on_complete(move |&era, result| stored.landed(era, result))
             .layer(renew);
         let Parts { request, family, session, .. } = parts;
         Self(Arc::new(Inner { shared, flight, request, family, session }))
@@ -133,18 +146,19 @@ impl TokenCache {
 
     /// Drops the token, and with it every back-off: the next request waits for another one.
     ///
-    /// The token of an exchange that is in the air goes to those who wait for it, and is not kept. Requests that carry
-    /// the old token already are not called back.
+    /// The token of an exchange that is in the air goes to those who wait for it already, and is not kept; the next request
+    /// starts another one beside it. Requests that carry the old token are not called back.
     pub fn flush(&self) {
-        self.0.shared.change(|state, _| state.flush(self.0.flight.is_in_flight(&())));
+        self.0.shared.change(|state, _| self.0.up_to_date(state).flush());
     }
 
     /// How well it is, and for how long it has been so. It asks nobody.
     #[must_use]
     pub fn health(&self) -> TokenHealth {
         let now = self.0.shared.clock.now();
-        let is_in_flight = self.0.flight.is_in_flight(&());
-        let (status, since) = self.0.shared.snapshot.load().status(is_in_flight, now);
+        self.catch_up();
+        let state = self.0.shared.snapshot.load();
+        let (status, since) = state.status(self.0.flight.is_in_flight(&state.era()), now);
         TokenHealth { status, since: now.saturating_duration_since(since) }
     }
 
@@ -168,7 +182,7 @@ impl TokenCache {
 
     /// Whether it has nothing to do at this moment.
     pub(super) fn is_idle(&self) -> bool {
-        !self.0.flight.is_in_flight(&())
+        !self.0.flight.is_in_flight(&self.0.shared.snapshot.load().era())
     }
 
     /// The first callers are told without an exchange.
@@ -185,18 +199,27 @@ impl TokenCache {
         self.0.session.as_deref()
     }
 
-    pub(super) fn end_session(&self) {
-        self.0.shared.change(|state, _| state.log_out());
+    /// Forgets what is of a session that is over.
+    pub(super) fn catch_up(&self) {
+        if self.0.is_of_another_session(&self.0.shared.snapshot.load()) {
+            self.0.shared.change(|state, _| {
+                self.0.up_to_date(state);
+            });
+        }
     }
 
-    pub(super) fn begin_session(&self) {
-        self.0.shared.change(|state, _| state.log_in(self.0.flight.is_in_flight(&())));
+    /// Where there is no session that would tell it.
+    pub(super) fn end(&self) {
+        self.0.shared.change(|state, _| state.follow((0, true)));
     }
 }
 
 impl TokenSource for TokenCache {
     fn peek(&self) -> Option<Token> {
         let state = self.0.shared.snapshot.load();
+        if self.0.is_of_another_session(&state) {
+            return None;
+        }
         let (token, refresh) = state.peek(self.0.shared.clock.now())?;
         if refresh {
             self.0.refresh_ahead();
@@ -209,11 +232,12 @@ impl TokenSource for TokenCache {
         match self.0.at_hand(need) {
             AtHand::Take(token) => Box::pin(std::future::ready(Ok(token))),
             AtHand::Fail(error) => Box::pin(std::future::ready(Err(error))),
-            AtHand::Wait(flight) => Box::pin(self.clone().wait(need, flight)),
+            AtHand::Wait(joined) => Box::pin(self.clone().wait(need, joined)),
         }
     }
 
     fn recognise(&self, authorization: &HeaderValue) -> Option<Token> {
+        self.catch_up();
         self.0.shared.snapshot.load().recognise(authorization).cloned()
     }
 
@@ -228,31 +252,27 @@ impl TokenSource for TokenCache {
 }
 
 impl TokenCache {
-    async fn wait(
-        self,
-        need: Need,
-        mut flight: ResponseFuture<Token, Error>,
-    ) -> Result<Token, Error> {
+    async fn wait(self, need: Need, mut joined: Joined) -> Result<Token, Error> {
         // After a flight the answer is compared again: it may have landed the very token that was
         // refused, where it was in the air before the refusal. Twice is enough: a second flight
         // began after the refusal was noted. A caller whose leader's runtime has ended leads itself;
         // so does one that made this future outside of a runtime and polls it inside.
         for _ in 0..2 {
-            match flight.await {
+            match joined.flight.await {
                 Ok(token) if need != Need::Unlike(token.id()) => return Ok(token),
                 Ok(_) | Err(FlightError::Lost | FlightError::NoRuntime) => {}
-                Err(error) => return Err(self.0.shared.told(error)),
+                Err(error) => return Err(self.0.shared.told(joined.era, error)),
             }
-            flight = match self.0.at_hand(need) {
+            joined = match self.0.at_hand(need) {
                 AtHand::Take(token) => return Ok(token),
                 AtHand::Fail(error) => return Err(error),
-                AtHand::Wait(flight) => flight,
+                AtHand::Wait(joined) => joined,
             };
         }
-        match flight.await {
+        match joined.flight.await {
             Ok(token) if need != Need::Unlike(token.id()) => Ok(token),
             Ok(_) => Err(ErrorKind::NotRenewable.into()),
-            Err(error) => Err(self.0.shared.told(error)),
+            Err(error) => Err(self.0.shared.told(joined.era, error)),
         }
     }
 }
@@ -261,19 +281,35 @@ impl Inner {
     /// Decides, and where the decision is to wait, joins the flight in the same breath: between the
     /// two a flight could land and a second exchange would be made for nothing.
     fn at_hand(&self, need: Need) -> AtHand {
-        self.shared.change(|state, now| match state.decide(need, now, fastrand::f64()) {
-            Decision::Take(token) => AtHand::Take(token),
-            Decision::Fail(error) => AtHand::Fail(error),
-            Decision::Join => AtHand::Wait(self.join(state.withheld())),
+        self.shared.change(|state, now| {
+            match self.up_to_date(state).decide(need, now, fastrand::f64()) {
+                Decision::Take(token) => AtHand::Take(token),
+                Decision::Fail(error) => AtHand::Fail(error),
+                Decision::Join => AtHand::Wait(self.join(state)),
+            }
         })
     }
 
-    fn join(&self, unlike: Option<TokenId>) -> ResponseFuture<Token, Error> {
-        self.flight.clone().call(TokenRequest { unlike, ..self.request.clone() })
+    /// Whether somebody has logged out or in since this cache last looked; caches share sessions.
+    fn is_of_another_session(&self, state: &State) -> bool {
+        self.session.as_ref().is_some_and(|session| session.epoch() != state.epoch())
+    }
+
+    fn up_to_date<'a>(&self, state: &'a mut State) -> &'a mut State {
+        if let Some(session) = self.session.as_ref().filter(|it| it.epoch() != state.epoch()) {
+            state.follow(session.now());
+        }
+        state
+    }
+
+    fn join(&self, state: &State) -> Joined {
+        let (era, unlike) = (state.era(), state.withheld());
+        let request = TokenRequest { unlike, ..self.request.clone() };
+        Joined { era, flight: self.flight.clone().call(Renewal { era, request }) }
     }
 
     fn refresh_ahead(&self) {
-        if self.flight.is_in_flight(&()) {
+        if self.flight.is_in_flight(&self.shared.snapshot.load().era()) {
             return;
         }
         // Looked at again where nothing changes meanwhile: the snapshot that asked for a refresh may
@@ -281,7 +317,7 @@ impl Inner {
         self.shared.change(|state, now| {
             if state.peek(now).is_some_and(|(_, refresh)| refresh) {
                 // The flight is detached: nobody has to wait for it.
-                drop(self.join(None));
+                drop(self.join(state));
             }
         });
     }
@@ -305,17 +341,20 @@ impl Shared {
     }
 
     /// Runs inside the flight, before any waiter sees the result.
-    fn landed(&self, result: Result<&Token, &Error>) {
+    fn landed(&self, era: u64, result: Result<&Token, &Error>) {
         let random = fastrand::f64();
-        match result {
-            Ok(token) => self.change(|state, now| state.store(token.clone(), now, random)),
-            Err(error) => self.change(|state, now| state.fail(error.clone(), now, random)),
-        }
+        self.change(|state, now| match result {
+            Ok(token) if era == state.era() => state.store(token.clone(), now, random),
+            Err(error) if era == state.era() => state.fail(error.clone(), now, random),
+            // For those who wait for it, and for nobody else.
+            Ok(token) => state.landed_late(token.clone()),
+            Err(_) => {}
+        });
     }
 
     /// The error of a flight in this crate's words. One that ended without a result has not given
     /// the withheld token back; that happens here.
-    fn told(&self, error: FlightError<Error>) -> Error {
+    fn told(&self, era: u64, error: FlightError<Error>) -> Error {
         let kind = match error {
             FlightError::Service(error) => return Error::clone(&error),
             FlightError::TooManyWaiters => return ErrorKind::TooManyWaiters.into(),
@@ -323,7 +362,11 @@ impl Shared {
             FlightError::NoRuntime => ErrorKind::NoRuntime,
             _ => ErrorKind::Lost,
         };
-        self.change(|state, _| state.give_back());
+        self.change(|state, _| {
+            if era == state.era() {
+                state.give_back();
+            }
+        });
         kind.into()
     }
 }
@@ -335,7 +378,7 @@ struct Renew {
     shared: Arc<Shared>,
 }
 
-impl Service<TokenRequest> for Renew {
+impl Service<Renewal> for Renew {
     type Response = Token;
     type Error = Error;
     type Future = BoxFuture<Result<Token, Error>>;
@@ -348,7 +391,7 @@ impl Service<TokenRequest> for Renew {
         std::task::Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: TokenRequest) -> Self::Future {
+    fn call(&mut self, Renewal { request, .. }: Renewal) -> Self::Future {
         let is_probe = self.shared.snapshot.load().is_failing();
         let answer = self.exchange.clone().send(request, is_probe);
         let shared = Arc::clone(&self.shared);

@@ -3,15 +3,16 @@ use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use tower_oauth_core::codec::TokenRequest;
+use tower_oauth_core::codec::{Grant, TokenRequest};
 use tower_oauth_core::{BuildError, Clock, Error, ErrorKind, Flush, SystemClock};
 
-use super::builder::bare_request;
+use super::build::bare_request;
 use super::cache::{Family, Parts, TokenCache};
 use super::exchange::TokenService;
 use super::shelf::{Idle, Kept, Shelf};
 use super::source_fn::{Call, Foreign};
 use super::{TokenCacheBuilder, TokenHealth};
+use crate::grant::Session;
 
 /// Many token caches by key: one for each tenant, user, scope set, resource or origin.
 ///
@@ -56,6 +57,11 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> TokenCaches<K> {
     pub const DEFAULT_CAPACITY: usize = 1024;
 
     /// A cache for each key from a builder of its own: tenants with issuers of their own.
+    ///
+    /// Where users have sessions of their own, give the builders one [`MemoryStore`](crate::MemoryStore) (its clones share what they hold)
+    /// and each a [`session`](TokenCacheBuilder::session) of its own: a cache that has to make room takes a store of its
+    /// own with it, and the one that is made in its place would begin with a refresh token that is spent. A log-out, too, is
+    /// known to the cache that was logged out, and not to one that is made later.
     ///
     /// Where only the request differs, [`TokenCacheBuilder::build_keyed`] shares one token endpoint, one discovery and one
     /// HTTP client between all.
@@ -197,8 +203,33 @@ impl TokenCacheBuilder {
     /// One token cache for each key, over one token endpoint: the closure makes the request of a key out of the one
     /// that this builder describes.
     ///
+    /// The caches share the session, if there is one. Where the client asks for itself alone
+    /// ([`client`](Self::client), [`client_credentials`](Self::client_credentials) and no other grant), a key may bring
+    /// a grant of its own: the exchange of an inbound caller's token, an assertion. Refresh tokens that come with those are not kept.
+    ///
+    /// ```
+    /// use tower_oauth_client::{BuildError, Client, Secret, TokenCache, TokenCaches, TokenKey, TokenTypeUri};
+    /// use tower_oauth_core::codec::{Grant, TokenExchange};
+    /// # fn main() -> Result<(), BuildError> {
+    /// // On behalf of each caller.
+    /// let tokens: TokenCaches<TokenKey> = TokenCache::builder()
+    ///     .token_endpoint("https://idp.example.com/token")
+    ///     .client(Client::basic("gateway", Secret::new("s3cret")))
+    ///     .build_keyed(|key: &TokenKey, mut request| {
+    ///         let none = || BuildError::new("key", "", "names no caller");
+    ///         let subject = key.part("subject_token").ok_or_else(none)?;
+    ///         let exchange = TokenExchange::new(subject, TokenTypeUri::ACCESS_TOKEN);
+    ///         request.grant = Grant::TokenExchange(Box::new(exchange));
+    ///         Ok(request)
+    ///     })?;
+    /// let inbound = Secret::new("the caller's token");
+    /// let token = tokens.get(&TokenKey::new().with_secret("subject_token", &inbound));
+    /// # drop(token); Ok(()) }
+    /// ```
+    ///
     /// # Errors
-    /// As [`build`](Self::build). What the closure refuses is the error of that key alone.
+    /// As [`build`](Self::build). What the closure refuses is the error of that key alone; so is a grant of its own beside
+    /// those of the builder, or a refresh token, which would have to be kept.
     pub fn build_keyed<K: Clone + Eq + Hash + Send + Sync + 'static>(
         self,
         request_of: impl Fn(&K, TokenRequest) -> Result<TokenRequest, BuildError>
@@ -208,9 +239,11 @@ impl TokenCacheBuilder {
     ) -> Result<TokenCaches<K>, BuildError> {
         let shared = self.parts()?;
         Ok(TokenCaches::new(move |key| {
+            let request = request_of(key, shared.request.clone())?;
+            check_grant(&request.grant, shared.session.as_deref())?;
             Ok(Parts {
                 service: shared.service.clone(),
-                request: request_of(key, shared.request.clone())?,
+                request,
                 clock: Arc::clone(&shared.clock),
                 deadline: shared.deadline,
                 max_age: shared.max_age,
@@ -219,6 +252,19 @@ impl TokenCacheBuilder {
             })
         }))
     }
+}
+
+/// A session has grants of its own, which come first: a key's would never be asked, and its token would be
+/// another subject's.
+fn check_grant(grant: &Grant, session: Option<&Session>) -> Result<(), BuildError> {
+    let refused = match grant {
+        Grant::ClientCredentials => false,
+        Grant::RefreshToken(_) => session.is_some(),
+        _ => session.is_some_and(|session| session.is_of_a_user),
+    };
+    let why =
+        "is a key's own, and the builder has grants or a store of its own: use from_builder(..)";
+    if refused { Err(BuildError::new("grant", grant.grant_type(), why)) } else { Ok(()) }
 }
 
 /// A cache that was not to be had, as one that says so.

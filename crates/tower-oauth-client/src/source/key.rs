@@ -48,6 +48,27 @@ impl TokenKey {
     pub fn with_secret(self, name: &str, value: &Secret) -> Self {
         self.with(name, value.expose())
     }
+
+    /// The first part of this name: for the closure of [`build_keyed`](crate::TokenCacheBuilder::build_keyed), which makes
+    /// a request of the key.
+    #[must_use]
+    pub fn part(&self, name: &str) -> Option<Secret> {
+        let mut rest = self.0.expose();
+        loop {
+            let (found, after) = next(rest)?;
+            let (value, after) = next(after)?;
+            if found == name {
+                return Some(Secret::new(value));
+            }
+            rest = after;
+        }
+    }
+}
+
+/// The part that a text begins with, and what comes after it.
+fn next(text: &str) -> Option<(&str, &str)> {
+    let (length, rest) = text.split_once(':')?;
+    rest.split_at_checked(length.parse().ok()?)
 }
 
 impl Default for TokenKey {
@@ -103,6 +124,21 @@ mod tests {
                 assert_eq!(key(one) == key(other), place == other_place, "{one:?} {other:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_part_is_found_by_its_name_and_nothing_else_is() {
+        let key = TokenKey::new()
+            .with("tenant", "7:subject")
+            .with("", "1:a")
+            .with("subject", "\u{e4}:t")
+            .with("subject", "second");
+        let part = |name: &str| key.part(name).map(|part| part.expose().to_owned());
+        assert_eq!(part("tenant").as_deref(), Some("7:subject"));
+        assert_eq!(part("").as_deref(), Some("1:a"));
+        assert_eq!(part("subject").as_deref(), Some("\u{e4}:t"));
+        assert_eq!((part("a"), part("second"), part("7:subject")), (None, None, None));
+        assert!(TokenKey::new().part("").is_none());
     }
 
     #[test]

@@ -6,6 +6,9 @@ impl TokenCache {
     /// Ends the session: nobody gets a token of it from now on ([`ErrorKind::LoggedOut`]), and the authorization server is told
     /// to end its refresh token and then its access token (RFC 7009).
     ///
+    /// The caches of one [`build_keyed`](crate::TokenCacheBuilder::build_keyed) share a session: they all end. Of their access
+    /// tokens only the last one is revoked by itself; the others end with the refresh token, at most servers.
+    ///
     /// Requests that are under way keep the token that they have. An exchange that is in the air does not bring the session back:
     /// what it brings is revoked as well.
     ///
@@ -15,10 +18,16 @@ impl TokenCache {
     /// *Any other*: the server cannot revoke them, or was not told where ([`ErrorKind::Configuration`]); they are wiped from memory
     /// and from the store all the same, and end when they expire.
     pub async fn log_out(&self) -> Result<(), Error> {
-        self.end_session();
         match self.session() {
-            Some(session) => session.log_out().await,
-            None => Err(no_session()),
+            Some(session) => {
+                session.end_here();
+                self.catch_up();
+                session.log_out().await
+            }
+            None => {
+                self.end();
+                Err(no_session())
+            }
         }
     }
 
@@ -27,11 +36,11 @@ impl TokenCache {
     ///
     /// # Errors
     /// [`ErrorKind::Store`]: it could not be stored. [`ErrorKind::Configuration`]: this cache has a token service of
-    /// its own.
+    /// its own, or its client asks for itself alone, without a user.
     pub async fn log_in(&self, refresh_token: impl Into<Secret>) -> Result<(), Error> {
         let Some(session) = self.session() else { return Err(no_session()) };
         session.log_in(refresh_token.into()).await?;
-        self.begin_session();
+        self.catch_up();
         Ok(())
     }
 }

@@ -1,12 +1,14 @@
 //! The source: one cached token and the exchange that renews it.
 
 mod budget;
+mod build;
 mod builder;
 mod cache;
 mod caches;
 mod edge;
 mod event;
 mod exchange;
+mod grants;
 mod health;
 mod key;
 mod log_out;

@@ -42,8 +42,11 @@ pub(super) struct State {
     withheld: Option<TokenId>,
     /// The current token is dead for all that is known, and not replaced yet.
     is_shelved: bool,
-    /// The exchange in the air began before a flush: its token is for those who wait, and not kept.
-    is_outdated: bool,
+    /// Counts flushes, log-outs and log-ins. What comes of an exchange that began in an earlier era is for those who
+    /// wait for it, and not kept.
+    era: u64,
+    /// The epoch of the session that this is of.
+    epoch: u64,
     recent: Vec<Token>,
     refused: Vec<TokenId>,
     failure: Option<Failure>,
@@ -98,11 +101,15 @@ impl State {
     }
 
     pub(super) fn recognise(&self, authorization: &HeaderValue) -> Option<&Token> {
-        self.recent.iter().find(|token| token.header() == authorization)
+        self.recent.iter().find(|token| token.is_carried_by(authorization))
     }
 
     pub(super) fn current(&self) -> Option<&Token> {
         self.current.as_ref().map(|(token, _)| token)
+    }
+
+    pub(super) fn era(&self) -> u64 {
+        self.era
     }
 
     pub(super) fn withheld(&self) -> Option<TokenId> {
@@ -140,26 +147,18 @@ impl State {
         Decision::Take(token)
     }
 
-    /// The session has ended: no token of it is known any more, and none comes back.
-    pub(super) fn log_out(&mut self) {
-        *self = Self { logged_out: true, ..Self::new(self.max_age) };
+    /// The session has ended or another one has begun: no token of the last one is known any more, and none comes back.
+    pub(super) fn follow(&mut self, (epoch, logged_out): (u64, bool)) {
+        *self = Self { epoch, logged_out, era: self.era + 1, ..Self::new(self.max_age) };
     }
 
-    /// Another session begins.
-    pub(super) fn log_in(&mut self, is_in_flight: bool) {
-        *self = Self { is_outdated: is_in_flight, ..Self::new(self.max_age) };
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// The exchange landed with a token.
     pub(super) fn store(&mut self, token: Token, now: Instant, random: f64) {
-        if self.logged_out {
-            // It was in the air when the session ended.
-            return;
-        }
-        let mut moments = Moments::of(&token, self.max_age, random);
-        if std::mem::take(&mut self.is_outdated) {
-            moments.stop_at = Some(now);
-        }
+        let moments = Moments::of(&token, self.max_age, random);
         self.notes.tell(self.news_of(&token, now));
         self.remember(token.clone());
         self.current = Some((token, moments));
@@ -167,6 +166,13 @@ impl State {
         self.failure = None;
         self.told = Told::default();
         self.budget.issued();
+    }
+
+    /// An exchange of an earlier era landed with a token: requests that carry it are known again, and none is stamped with it.
+    pub(super) fn landed_late(&mut self, token: Token) {
+        if !self.logged_out {
+            self.remember(token);
+        }
     }
 
     /// What happens to many requests alike is news once for each token.
@@ -218,7 +224,6 @@ impl State {
             (kind, _) => TokenEvent::ExchangeFailed { kind, retry_in: pause },
         });
         let since = self.failure.as_ref().map_or(now, |failure| failure.since);
-        self.is_outdated = false;
         self.failure = Some(Failure { error, since, until: now + pause, streak, refused });
     }
 
@@ -229,7 +234,7 @@ impl State {
 
     /// The flight ended without any result (panic, end of a runtime).
     pub(super) fn give_back(&mut self) {
-        (self.withheld, self.is_outdated) = (None, false);
+        self.withheld = None;
     }
 
     /// Whether a token is to be replaced and this is it again, or one that was refused before it.
@@ -239,9 +244,10 @@ impl State {
     }
 
     /// By hand: the next request waits for another token, whatever was spent or failed before.
-    pub(super) fn flush(&mut self, is_in_flight: bool) {
+    pub(super) fn flush(&mut self) {
+        self.era += 1;
         self.current = None;
-        (self.withheld, self.is_shelved, self.is_outdated) = (None, false, is_in_flight);
+        (self.withheld, self.is_shelved) = (None, false);
         self.failure = None;
         self.budget = Budget::default();
         self.told = Told::default();

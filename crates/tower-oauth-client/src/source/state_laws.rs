@@ -134,7 +134,9 @@ impl World {
                 }
             }
             Step::Flush => {
-                self.state.flush(self.is_in_flight);
+                self.state.flush();
+                // What is in the air is of an earlier era.
+                self.is_in_flight = false;
                 // What an operator asks for is on nobody's bill.
                 self.replaced.clear();
             }

@@ -115,7 +115,7 @@ async fn r04_a_server_that_gives_the_refused_token_again_is_asked_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r03_a_hundred_late_refusals_cost_nothing() {
+async fn elsewhere_b_r03_a_hundred_late_refusals_cost_nothing() {
     let mint = Mint::new();
     let tokens = mint.cache();
     let old = tokens.fetch(Need::Any).await.unwrap();

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_oauth_client::{
-    ConfirmWithIntrospection, HttpClient, InjectToken, InjectTokenLayer, Need, RetryInvalidToken,
-    RetryInvalidTokenLayer, Secret, Token, TokenSource,
+    ConfirmWithIntrospection, Error, ErrorKind, HttpClient, InjectToken, InjectTokenLayer, Need,
+    RetryInvalidToken, RetryInvalidTokenLayer, Secret, Token, TokenCache, TokenSource,
 };
 use tower_oauth_core::codec::TokenResponse;
 use tower_oauth_test::{Endpoint, Fault, Refusal};
@@ -134,6 +134,65 @@ async fn l01_a_question_about_a_token_shows_it_nowhere() {
     }
     assert!(texts.0.lock().unwrap().contains("token could not be confirmed"), "logs were caught");
     texts.must_not_have(&secrets.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+/// Whatever went wrong: all that an error says, and all that stands behind it.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = format!("{error} {error:?}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(" / {error} {error:?}"));
+        cause = error.source();
+    }
+    text
+}
+
+#[tokio::test(start_paused = true)]
+async fn l03_l04_nothing_of_an_answer_or_of_a_panic_gets_into_an_error() {
+    let json = |status, body: &str| Fault::Body {
+        status,
+        content_type: "application/json".into(),
+        body: body.to_owned().into(),
+    };
+    let html = |status| Fault::Body {
+        status,
+        content_type: "text/html".into(),
+        body: "<html>CANARY\u{1b}[31m</html>".into(),
+    };
+    for fault in [
+        html(200),
+        html(400),
+        html(502),
+        json(200, "CANARY"),
+        json(200, r#"{"access_token":["CANARY"]}"#),
+        json(200, r#"{"access_token":"CANARY\u001b[31m","token_type":"Bearer"}"#),
+        json(200, r#"{"access_token":"CANARY","token_type":"CANARY"}"#),
+        json(200, r#"{"access_token":"CANARY","access_token":"CANARY","token_type":"Bearer"}"#),
+        json(200, r#"{"access_token":"CANARY","token_type":"Bearer","scope":"CANARY"}"#),
+        json(400, r#"{"error":"invalid_grant","error_description":"CANARY\u001b[31m\n"}"#),
+        json(400, r#"{"error":"CANARY","error_uri":"https://CANARY.example/"}"#),
+        Fault::Redirect("https://CANARY.example/CANARY".into()),
+    ] {
+        let rig = Rig::new();
+        rig.issuer.fault(Endpoint::Token, fault.clone());
+        let tokens = rig.builder().scope("needed").build().unwrap();
+        let service = RetryInvalidTokenLayer::new(tokens.clone()).layer(rig.issuer.resource());
+        let error = service.oneshot(request()).await.unwrap_err();
+        let told = chain(&error) + &chain(&tokens.fetch(Need::Any).await.unwrap_err());
+        assert!(!told.contains("CANARY"), "{fault:?}: {told}");
+        assert!(!told.chars().any(char::is_control), "{fault:?}: {told:?}");
+    }
+
+    let broken = service_fn(|_| async move {
+        if true {
+            panic!("CANARY");
+        }
+        Err::<TokenResponse, Error>(ErrorKind::Transport.into())
+    });
+    let tokens = TokenCache::builder().token_service(broken).build().unwrap();
+    let error = tokens.fetch(Need::Any).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Panicked);
+    assert!(!chain(&error).contains("CANARY"));
 }
 
 fn text(token: &Token) -> String {

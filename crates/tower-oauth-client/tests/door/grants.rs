@@ -21,7 +21,7 @@ type Form = HashMap<String, String>;
 
 /// How the authorization server answers once.
 #[derive(Clone, Debug)]
-enum Say {
+pub(crate) enum Say {
     /// An access token, with this refresh token.
     Token(Option<&'static str>),
     OAuth(&'static str),
@@ -36,23 +36,23 @@ enum Say {
 
 /// An authorization server that says what it is told, then gives tokens without refresh tokens.
 #[derive(Clone, Default)]
-struct Server {
+pub(crate) struct Server {
     script: Arc<Mutex<VecDeque<Say>>>,
     forms: Arc<Mutex<Vec<Form>>>,
 }
 
 impl Server {
-    fn says(script: impl IntoIterator<Item = Say>) -> Self {
+    pub(crate) fn says(script: impl IntoIterator<Item = Say>) -> Self {
         let server = Self::default();
         server.then(script);
         server
     }
 
-    fn then(&self, script: impl IntoIterator<Item = Say>) {
+    pub(crate) fn then(&self, script: impl IntoIterator<Item = Say>) {
         self.script.lock().unwrap().extend(script);
     }
 
-    fn http(&self) -> HttpClient {
+    pub(crate) fn http(&self) -> HttpClient {
         let server = self.clone();
         HttpClient::new(service_fn(move |request: Request<Full<Bytes>>| {
             let server = server.clone();
@@ -73,7 +73,7 @@ impl Server {
     }
 
     /// What was sent, one word for each request.
-    fn sent(&self) -> Vec<String> {
+    pub(crate) fn sent(&self) -> Vec<String> {
         let word = |form: &Form| {
             let of = |name: &str| form.get(name).cloned().unwrap_or_default();
             match form.get("grant_type").map(String::as_str) {
@@ -120,7 +120,7 @@ async fn answer(say: Say, number: usize) -> io::Result<Response<Full<Bytes>>> {
     }
 }
 
-fn builder(server: &Server) -> TokenCacheBuilder {
+pub(crate) fn builder(server: &Server) -> TokenCacheBuilder {
     TokenCache::builder()
         .token_endpoint("https://idp.example/token")
         .revocation_endpoint("https://idp.example/revoke")
@@ -128,7 +128,7 @@ fn builder(server: &Server) -> TokenCacheBuilder {
         .clock(TokioClock::new())
 }
 
-fn named(server: &Server) -> TokenCacheBuilder {
+pub(crate) fn named(server: &Server) -> TokenCacheBuilder {
     builder(server).client(Client::basic("app", Secret::new("s3cret")))
 }
 
@@ -141,12 +141,12 @@ fn full(server: &Server) -> TokenCacheBuilder {
         .password("alice", "password")
 }
 
-async fn fetch(tokens: &TokenCache) -> Result<(), ErrorKind> {
+pub(crate) async fn fetch(tokens: &TokenCache) -> Result<(), ErrorKind> {
     tokens.fetch(Need::Any).await.map(drop).map_err(|error| error.kind())
 }
 
 /// So much later that the token has to be replaced and no back-off is on.
-async fn later() {
+pub(crate) async fn later() {
     sleep_ms(400_000).await;
 }
 

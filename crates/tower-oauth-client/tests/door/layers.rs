@@ -101,7 +101,7 @@ async fn inject_calls_the_instance_that_was_ready_also_after_a_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_readies_what_it_calls_first_after_a_wait_and_on_replay() {
+async fn r17_retry_readies_what_it_calls_first_after_a_wait_and_on_replay() {
     let mint = Mint::new().takes(ms(50));
     let strict = Strict::that_likes(|token| token == "Bearer t2");
     let mut service = RetryInvalidToken::new(strict.clone(), mint.cache());
@@ -128,7 +128,7 @@ async fn calls_in_flight_do_not_need_the_service_any_more() {
 }
 
 #[tokio::test]
-async fn a_clone_does_not_inherit_readiness() {
+async fn r17_a_clone_does_not_inherit_readiness() {
     let strict = Strict::that_likes(|_| true);
     let mut inject = InjectToken::new(strict.clone(), fixed());
     readied(&mut inject).await;

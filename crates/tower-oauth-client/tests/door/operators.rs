@@ -146,6 +146,35 @@ async fn a_flush_ends_every_back_off_and_an_exchange_in_the_air_is_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn t11_who_asks_after_a_flush_gets_nothing_of_an_exchange_from_before() {
+    let mint = Mint::new().takes(ms(50));
+    let tokens = mint.cache();
+    // What the server said before the operator put it right.
+    mint.then(Err(ErrorKind::OAuth(OAuthCode::InvalidClient).into()));
+    let before = tokio::spawn(tokens.fetch(Need::Any));
+    sleep_ms(10).await;
+    tokens.flush();
+    let after = tokio::spawn(tokens.fetch(Need::Any));
+    assert!(before.await.unwrap().is_err());
+    assert_eq!(after.await.unwrap().unwrap().header(), "Bearer t2");
+    assert_eq!(tokens.peek().unwrap().header(), "Bearer t2");
+
+    // A token that comes late is known again, and that is all.
+    tokens.flush();
+    let before = tokio::spawn(tokens.fetch(Need::Any));
+    sleep_ms(10).await;
+    tokens.flush();
+    sleep_ms(10).await;
+    let after = tokio::spawn(tokens.fetch(Need::Any));
+    let old = before.await.unwrap().unwrap();
+    assert!(tokens.peek().is_none());
+    assert_eq!(after.await.unwrap().unwrap().header(), "Bearer t4");
+    assert_eq!(tokens.recognise(old.header()).unwrap().id(), old.id());
+    assert_eq!(tokens.fetch(Need::Unlike(old.id())).await.unwrap().header(), "Bearer t4");
+    assert_eq!(mint.exchanges(), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_token_grows_older_than_the_operator_allows() {
     let mint = Mint::new();
     let tokens = mint.builder().max_token_age(ms(60_000)).build().unwrap();

@@ -142,7 +142,8 @@ async fn r05_what_outgrows_the_cap_while_the_token_is_renewed_is_not_replayed() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn r05_what_cannot_be_replayed_is_answered_at_once_and_the_next_call_has_the_new_token() {
+async fn elsewhere_i_r05_what_cannot_be_replayed_is_answered_at_once_and_the_next_call_has_the_new_token()
+ {
     let resource = service_fn(|request: Request<AnyBody>| async move {
         let first = is_first(&request);
         text(&mut request.into_body()).await.unwrap();

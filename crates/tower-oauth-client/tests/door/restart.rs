@@ -66,7 +66,7 @@ async fn survives(refusal: Refusal, policy: impl RejectionPolicy, from: u64, to:
 }
 
 #[tokio::test(start_paused = true)]
-async fn r03_a_thousand_in_flight_at_each_restart_make_one_exchange_and_no_failure() {
+async fn elsewhere_a_r03_a_thousand_in_flight_at_each_restart_make_one_exchange_and_no_failure() {
     survives(Refusal::InvalidToken, StandardPolicy, 5, 20).await;
 }
 

@@ -117,7 +117,7 @@ fn r17_a_replacement_that_is_lost_with_its_runtime_is_made_again() {
 }
 
 #[test]
-fn without_a_runtime_there_is_an_error_and_no_panic() {
+fn r17_without_a_runtime_there_is_an_error_and_no_panic() {
     let clock = ManualClock::new();
     let mint = Mint::new().life(Some(100));
     let tokens = runtime().block_on(async { mint.cache_with(clock.clone()) });

@@ -72,16 +72,18 @@ async fn a_dead_server_that_comes_back_is_found_within_the_back_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn t03_a_single_refusal_heals_within_a_second() {
-    for code in ["invalid_client", "invalid_grant", "unauthorized_client"] {
+async fn elsewhere_d_t03_a_single_refusal_heals_within_a_second() {
+    let refusals =
+        ["invalid_client", "invalid_grant", "unauthorized_client"].map(Fault::oauth_error);
+    for fault in refusals.into_iter().chain([401, 403, 404].map(Fault::Status)) {
         let rig = Rig::new();
-        rig.issuer.fault(Endpoint::Token, Fault::oauth_error(code)).times(1);
+        rig.issuer.fault(Endpoint::Token, fault.clone()).times(1);
         let tokens = rig.tokens();
-        assert!(herd(&tokens, 100).await.iter().all(Result::is_err), "{code}");
-        assert_eq!((rig.exchanges(), rig.clock.ms()), (1, 0), "{code}: told at once");
+        assert!(herd(&tokens, 100).await.iter().all(Result::is_err), "{fault:?}");
+        assert_eq!((rig.exchanges(), rig.clock.ms()), (1, 0), "{fault:?}: told at once");
         sleep_ms(500).await;
-        assert!(herd(&tokens, 100).await.iter().all(Result::is_ok), "{code}");
-        assert_eq!(rig.exchanges(), 2, "{code}");
+        assert!(herd(&tokens, 100).await.iter().all(Result::is_ok), "{fault:?}");
+        assert_eq!(rig.exchanges(), 2, "{fault:?}");
     }
 }
 

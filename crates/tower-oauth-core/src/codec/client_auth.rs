@@ -69,13 +69,40 @@ impl ClientAuth {
 
 /// RFC 6749 §2.3.1: both parts are form-encoded *before* Base64, else a `:` in the id moves the border.
 fn basic_header(id: &str, secret: &Secret) -> Result<HeaderValue, Error> {
-    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let pair =
-        Zeroizing::new(format!("{}:{}", encode(id), *Zeroizing::new(encode(secret.expose()))));
+    let pair = pair(id, secret.expose());
     let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
-    let text = Zeroizing::new(format!("Basic {}", *encoded).into_bytes());
+    let mut text = Zeroizing::new(Vec::with_capacity(SCHEME.len() + encoded.len()));
+    text.extend_from_slice(SCHEME.as_bytes());
+    text.extend_from_slice(encoded.as_bytes());
     let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(text))
         .map_err(|_| ErrorKind::Configuration("client credentials cannot be written"))?;
     header.set_sensitive(true);
     Ok(header)
+}
+
+const SCHEME: &str = "Basic ";
+
+/// With room for the worst from the start, as the form has: growing would leave a copy of the secret behind.
+fn pair(id: &str, secret: &str) -> Zeroizing<String> {
+    let mut pair = Zeroizing::new(String::with_capacity(3 * (id.len() + secret.len()) + 1));
+    pair.extend(form_urlencoded::byte_serialize(id.as_bytes()));
+    pair.push(':');
+    pair.extend(form_urlencoded::byte_serialize(secret.as_bytes()));
+    pair
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l05_the_pair_never_grows_beyond_its_first_buffer() {
+        for (id, secret) in
+            [("", ""), ("app", "s3cret"), ("\u{20ac}:%", &"\u{20ac}&=+%".repeat(100))]
+        {
+            let room = String::with_capacity(3 * (id.len() + secret.len()) + 1).capacity();
+            assert_eq!(pair(id, secret).capacity(), room, "{id}");
+        }
+        assert_eq!(*pair("a:b", "c d%"), "a%3Ab:c+d%25");
+    }
 }

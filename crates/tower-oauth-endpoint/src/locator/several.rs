@@ -106,7 +106,8 @@ impl FurtherAddresses {
     fn failed(&self, index: usize) {
         let now = self.clock.now();
         let mut health = self.health();
-        if index == 0 {
+        // Many calls meet one outage; what fails before the next probe is due is still the last one.
+        if index == 0 && health.probe_at.is_none_or(|at| now >= at) {
             let pause = PROBE_AFTER.saturating_mul(2_u32.saturating_pow(health.failures.min(8)));
             health.probe_at = now.checked_add(pause.min(LONGEST));
             health.failures = health.failures.saturating_add(1);

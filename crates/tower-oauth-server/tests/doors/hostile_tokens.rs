@@ -101,3 +101,37 @@ async fn every_hostile_token_is_401_over_http_and_unauthenticated_over_grpc() {
         assert_eq!(ask(&layer, grpc(good)).await.header("grpc-status"), None, "a control");
     }
 }
+
+#[tokio::test]
+async fn l06_a_signature_that_is_not_the_issuers_has_one_answer_whatever_is_wrong_with_it() {
+    let house = Issued::new();
+    let layer = house.door();
+    let good = house.token(TokenSpec::new());
+    let (input, signature) = good.rsplit_once('.').unwrap();
+    let forged = |signature: Signature| house.token(TokenSpec::new().signature(signature));
+    let mut tokens = vec![
+        forged(Signature::Stranger),
+        forged(Signature::Bytes(vec![0; 64].into())),
+        forged(Signature::Bytes(vec![0xff; 64].into())),
+        forged(Signature::Bytes(vec![7; 63].into())),
+        forged(Signature::Bytes(vec![7; 65].into())),
+    ];
+    // Wrong at the beginning, in the middle, and near the end: no part of it can be found by itself.
+    for place in [0, 1, signature.len() / 2, signature.len() - 2] {
+        let mut other = signature.as_bytes().to_vec();
+        other[place] = if other[place] == b'A' { b'B' } else { b'A' };
+        tokens.push(format!("{input}.{}", String::from_utf8(other).unwrap()));
+    }
+    let mut answers = Vec::new();
+    for token in &tokens {
+        for request in [with_token(token), grpc(with_token(token))] {
+            let seen = ask(&layer, request).await;
+            let mut headers: Vec<_> = seen.headers.iter().collect();
+            headers.sort_by_key(|(name, _)| name.as_str());
+            answers.push(format!("{} {headers:?} {}", seen.status, seen.body));
+        }
+    }
+    for (number, answer) in answers.iter().enumerate() {
+        assert_eq!(*answer, answers[number % 2], "{}", tokens[number / 2]);
+    }
+}

@@ -32,6 +32,25 @@ async fn an_active_token_comes_in_and_says_who_it_is() {
 }
 
 #[tokio::test]
+async fn l06_nobody_learns_whether_an_opaque_token_has_ever_lived() {
+    let house = House::new();
+    let (revoked, expired, near) = (house.token(), house.token(), house.token());
+    house.issuer.revoke(&revoked);
+    house.pass(100_000.0);
+    let alive = house.token();
+    let mut cut = alive.clone();
+    cut.pop();
+    let longer = format!("{near}x");
+    for token in [&revoked, &expired, &longer, &cut, "2YotnFZFEjr1zCsicMWpAA"] {
+        // Fresh, and from what is remembered.
+        for _ in 0..2 {
+            assert_eq!(knock(&house.tokens, token).await, Err(inactive()), "{token}");
+        }
+    }
+    assert!(house.accepts(&alive).await, "a control");
+}
+
+#[tokio::test]
 async fn the_server_is_asked_by_post_with_our_credentials() {
     for post in [false, true] {
         let house = House::with(
