@@ -18,6 +18,8 @@ mod logout;
 mod push;
 mod seen;
 mod trust;
+mod webhook;
 
 pub use logout::{BackchannelLogout, BackchannelLogoutBuilder, BackchannelLogoutIssuer};
 pub use push::{SetCounts, SetPush, SetPushBuilder, SetPushTransmitter, SubjectName};
+pub use webhook::{Webhook, WebhookBuilder, WebhookIssuer};

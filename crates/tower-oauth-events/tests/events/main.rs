@@ -7,3 +7,4 @@ mod logout_refused;
 mod push;
 mod push_refused;
 mod trouble;
+mod webhook;
