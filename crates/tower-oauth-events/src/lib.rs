@@ -15,11 +15,13 @@
 
 mod intake;
 mod logout;
+mod poll;
 mod push;
 mod seen;
 mod trust;
 mod webhook;
 
 pub use logout::{BackchannelLogout, BackchannelLogoutBuilder, BackchannelLogoutIssuer};
+pub use poll::{Polled, SetPoll, SetPollBuilder};
 pub use push::{SetCounts, SetPush, SetPushBuilder, SetPushTransmitter, SubjectName};
 pub use webhook::{Webhook, WebhookBuilder, WebhookIssuer};

@@ -21,6 +21,8 @@ use crate::trust::Trust;
 use self::events::Told;
 use self::subject::Subjects;
 
+pub(crate) use self::service::code;
+
 pub use self::builder::{SetPushBuilder, SetPushTransmitter};
 pub use self::subject::SubjectName;
 

@@ -105,7 +105,7 @@ impl SetPush {
 }
 
 /// RFC 8935 §2.4.
-fn code(reason: InvalidToken) -> &'static str {
+pub(crate) fn code(reason: InvalidToken) -> &'static str {
     match reason {
         InvalidToken::WrongIssuer => "invalid_issuer",
         InvalidToken::WrongAudience => "invalid_audience",

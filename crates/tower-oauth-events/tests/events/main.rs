@@ -4,6 +4,7 @@
 mod house;
 mod logout;
 mod logout_refused;
+mod poll;
 mod push;
 mod push_refused;
 mod trouble;
