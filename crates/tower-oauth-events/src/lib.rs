@@ -15,6 +15,7 @@
 
 mod intake;
 mod logout;
+mod observe;
 mod poll;
 mod push;
 mod seen;

@@ -14,8 +14,8 @@ use tower_oauth_jose::InvalidToken;
 use tower_oauth_server::Rejection;
 use tower_service::Service as _;
 
-use crate::SetPush;
 use crate::push::code;
+use crate::{SetPush, observe};
 
 use self::codec::{Ask, Owed, PollCodec};
 
@@ -100,7 +100,9 @@ impl SetPoll {
     /// # Errors
     /// The request failed, or its answer is malformed. What has to be acknowledged is kept for the next one.
     pub async fn poll(&mut self) -> Result<Polled, Error> {
-        let answer = match self.ask().await {
+        let answer = self.ask().await;
+        observe::polled(answer.is_ok());
+        let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 match error.kind() {

@@ -15,6 +15,7 @@ use tower_oauth_jose::Unverified;
 use tower_oauth_server::{Jwks, Rejection};
 
 use crate::intake::Intake;
+use crate::observe::{self, Outcome, Receiver};
 use crate::seen::SeenNames;
 use crate::trust::Trust;
 
@@ -168,20 +169,22 @@ impl SetPush {
         let outcome = self.take(set).await;
         let counters = &self.0.counters;
         match outcome {
-            Ok(()) => add(&counters.acknowledged, 1),
+            Ok(_) => add(&counters.acknowledged, 1),
             Err(Rejection::Invalid(_)) => add(&counters.refused, 1),
             Err(_) => {}
         }
-        outcome
+        let seen = outcome.as_ref().map_or_else(Outcome::of, |outcome| *outcome);
+        observe::received(Receiver::SecurityEvents, seen);
+        outcome.map(drop)
     }
 
-    async fn take(&self, set: &str) -> Result<(), Rejection> {
+    async fn take(&self, set: &str) -> Result<Outcome, Rejection> {
         let Inner { trust, subjects, allowed, sinks, seen, counters, .. } = &*self.0;
         let verified = trust.verify(set, Unverified::check_security_event).await?;
         let name = verified.standard().token_id().unwrap_or_default();
         if seen.contains(name) {
             add(&counters.replayed, 1);
-            return Ok(());
+            return Ok(Outcome::Replayed);
         }
         let latest =
             trust.clock.unix_seconds().saturating_add_unsigned(trust.rules.leeway().as_secs());
@@ -197,13 +200,17 @@ impl SetPush {
         add(&counters.unknown_events, told.unknown_events);
         add(&counters.disallowed_events, told.disallowed_events);
         add(&counters.unknown_subjects, told.unknown_subjects);
+        observe::revoked(Receiver::SecurityEvents, told.revocations.len());
+        observe::ignored("unknown_event", told.unknown_events);
+        observe::ignored("disallowed_event", told.disallowed_events);
+        observe::ignored("unknown_subject", told.unknown_subjects);
         tracing::debug!(
             revocations = told.revocations.len(),
             unknown_events = told.unknown_events,
             unknown_subjects = told.unknown_subjects,
             "security event received"
         );
-        Ok(())
+        Ok(Outcome::Applied)
     }
 }
 

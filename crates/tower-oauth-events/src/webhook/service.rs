@@ -14,6 +14,7 @@ use tower_service::Service;
 
 use super::{Webhook, news};
 use crate::intake::{Unread, is_of_type};
+use crate::observe::{self, Outcome, Receiver};
 
 const ID: &str = "webhook-id";
 const TIMESTAMP: &str = "webhook-timestamp";
@@ -53,10 +54,21 @@ impl Webhook {
         B: Body,
         B::Error: Into<BoxError>,
     {
-        let bad = |text| Refusal(StatusCode::BAD_REQUEST, text);
         let Some(_place) = self.0.intake.place() else {
+            observe::received(Receiver::Webhook, Outcome::Busy);
             return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, "too many requests at a time"));
         };
+        let outcome = self.take(request).await;
+        observe::received(Receiver::Webhook, *outcome.as_ref().unwrap_or(&Outcome::Refused));
+        outcome.map(drop)
+    }
+
+    async fn take<B>(&self, request: Request<B>) -> Result<Outcome, Refusal>
+    where
+        B: Body,
+        B::Error: Into<BoxError>,
+    {
+        let bad = |text| Refusal(StatusCode::BAD_REQUEST, text);
         if request.method() != Method::POST {
             return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, "the method is not POST"));
         }
@@ -79,7 +91,7 @@ impl Webhook {
         self.in_window(sent)?;
         if self.0.seen.contains(id) {
             tracing::debug!("webhook came again");
-            return Ok(());
+            return Ok(Outcome::Replayed);
         }
         let latest = self.0.clock.unix_seconds().saturating_add(LEEWAY);
         let ended =
@@ -89,8 +101,9 @@ impl Webhook {
         }
         // After the effect: who sees the name here may answer at once.
         self.0.seen.insert(id, self.0.clock.now());
+        observe::revoked(Receiver::Webhook, ended.len());
         tracing::debug!(revocations = ended.len(), "webhook received");
-        Ok(())
+        Ok(Outcome::Applied)
     }
 
     fn in_window(&self, timestamp: &str) -> Result<i64, Refusal> {

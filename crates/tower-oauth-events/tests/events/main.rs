@@ -4,6 +4,8 @@
 mod house;
 mod logout;
 mod logout_refused;
+#[cfg(feature = "metrics")]
+mod observed;
 mod poll;
 mod push;
 mod push_refused;

@@ -13,7 +13,7 @@ use tower_oauth_test::{Endpoint, Fault, Rotation};
 use crate::house::{FORM, House, form, logout_token, post};
 
 /// A body of which nothing ever comes.
-struct Stuck;
+pub(crate) struct Stuck;
 
 impl http_body::Body for Stuck {
     type Data = Bytes;
