@@ -65,13 +65,7 @@ impl Options {
         bounds: &Bounds,
     ) -> Result<Trust, BuildError> {
         let issuer = Issuer::parse(&self.issuer)?;
-        if self.sinks.is_empty() {
-            return Err(BuildError::new("sink", "none", "is told nothing"));
-        }
-        if !(1..=MAX_CONCURRENCY).contains(&self.max_concurrency) {
-            let why = "is not between 1 and 10,000";
-            return Err(BuildError::new("max_concurrency", self.max_concurrency, why));
-        }
+        check_intake(self.sinks.len(), self.max_concurrency)?;
         let Some((first, rest)) = self.audiences.split_first() else {
             return Err(BuildError::new(audience, "none", "names nobody"));
         };
@@ -155,6 +149,18 @@ impl Trust {
         let seconds = u64::try_from(self.clock.unix_seconds()).unwrap_or(0);
         UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH)
     }
+}
+
+/// What every receiver needs: somebody to tell, and a bound.
+pub(crate) fn check_intake(sinks: usize, max_concurrency: usize) -> Result<(), BuildError> {
+    if sinks == 0 {
+        return Err(BuildError::new("sink", "none", "is told nothing"));
+    }
+    if !(1..=MAX_CONCURRENCY).contains(&max_concurrency) {
+        let why = "is not between 1 and 10,000";
+        return Err(BuildError::new("max_concurrency", max_concurrency, why));
+    }
+    Ok(())
 }
 
 /// The options that both builders have, in a field `options`.

@@ -67,8 +67,9 @@ pub use tower_oauth_server::{
 #[cfg(feature = "events")]
 #[cfg_attr(docsrs, doc(cfg(feature = "events")))]
 pub use tower_oauth_events::{
-    BackchannelLogout, BackchannelLogoutBuilder, BackchannelLogoutIssuer, SetCounts, SetPush,
-    SetPushBuilder, SetPushTransmitter, SubjectName,
+    BackchannelLogout, BackchannelLogoutBuilder, BackchannelLogoutIssuer, Polled, SetCounts,
+    SetPoll, SetPollBuilder, SetPush, SetPushBuilder, SetPushTransmitter, SubjectName, Webhook,
+    WebhookBuilder, WebhookIssuer,
 };
 #[cfg(all(feature = "server", feature = "status-list"))]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "server", feature = "status-list"))))]

@@ -11,6 +11,7 @@ use tower_oauth_jose::{StandardClaims, Verified};
 use tower_oauth_server::{Jwks, Rejection};
 
 use crate::intake::Intake;
+use crate::observe::{self, Outcome, Receiver};
 use crate::seen::SeenNames;
 use crate::trust::Trust;
 
@@ -84,6 +85,13 @@ impl BackchannelLogout {
     /// # Errors
     /// [`Rejection::Invalid`] for one that is no logout token of this provider to this client; [`Rejection::Unavailable`] if that cannot be told now.
     pub async fn receive(&self, logout_token: &str) -> Result<(), Rejection> {
+        let outcome = self.take(logout_token).await;
+        let seen = outcome.as_ref().map_or_else(Outcome::of, |outcome| *outcome);
+        observe::received(Receiver::Logout, seen);
+        outcome.map(drop)
+    }
+
+    async fn take(&self, logout_token: &str) -> Result<Outcome, Rejection> {
         let Inner { trust, accept_untyped, sinks, seen, .. } = &*self.0;
         let verified = trust
             .verify(logout_token, |token, rules, now| {
@@ -97,15 +105,17 @@ impl BackchannelLogout {
         let name = verified.standard().token_id().unwrap_or_default();
         if seen.contains(name) {
             tracing::debug!("logout token came again");
-            return Ok(());
+            return Ok(Outcome::Replayed);
         }
-        for what in ended(&verified) {
-            sinks.revoke(&what);
+        let ended = ended(&verified);
+        for what in &ended {
+            sinks.revoke(what);
         }
         // After the effect: who sees the name here may answer at once.
         seen.insert(name, trust.clock.now());
+        observe::revoked(Receiver::Logout, ended.len());
         tracing::debug!("logged out by back channel");
-        Ok(())
+        Ok(Outcome::Applied)
     }
 }
 

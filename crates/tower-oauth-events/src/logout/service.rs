@@ -14,7 +14,8 @@ use tower_oauth_server::{BoxError, Rejection};
 use tower_service::Service;
 
 use super::BackchannelLogout;
-use crate::intake::{is_of_type, seconds};
+use crate::intake::{Unread, is_of_type, seconds};
+use crate::observe::{self, Outcome, Receiver};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const PARAMETER: &str = "logout_token";
@@ -52,31 +53,46 @@ impl BackchannelLogout {
         B: Body,
         B::Error: Into<BoxError>,
     {
-        let bad = |text: &str| Refusal::Bad(text.to_owned());
         let Some(_place) = self.0.intake.place() else {
+            observe::received(Receiver::Logout, Outcome::Busy);
             return Err(Refusal::Later(Duration::ZERO));
         };
-        // §2.8 knows one answer to whatever is wrong with a request.
-        if request.method() != Method::POST {
-            return Err(bad("the method is not POST"));
-        }
-        if !is_of_type(request.headers(), FORM) {
-            return Err(bad("the body is not a form"));
-        }
-        let body = self.0.intake.read(request.into_body()).await;
-        let body = body.map_err(|unread| bad(unread.text()))?;
-        // What else is in the form must be ignored (§2.5).
-        let mut tokens = form_urlencoded::parse(&body)
-            .filter(|(name, _)| name == PARAMETER)
-            .map(|(_, value)| value);
-        let (Some(token), None) = (tokens.next(), tokens.next()) else {
-            return Err(bad("there is not exactly one logout_token"));
+        let token = match self.token_of(request).await {
+            Ok(token) => token,
+            Err(text) => {
+                observe::received(Receiver::Logout, Outcome::Refused);
+                return Err(Refusal::Bad(text.to_owned()));
+            }
         };
         self.receive(&token).await.map_err(|rejection| match rejection {
             Rejection::Invalid(reason) => Refusal::Bad(reason.to_string()),
             Rejection::Unavailable { retry_after, .. } => Refusal::Later(retry_after),
             _ => Refusal::Later(Duration::ZERO),
         })
+    }
+
+    async fn token_of<B>(&self, request: Request<B>) -> Result<String, &'static str>
+    where
+        B: Body,
+        B::Error: Into<BoxError>,
+    {
+        // §2.8 knows one answer to whatever is wrong with a request.
+        if request.method() != Method::POST {
+            return Err("the method is not POST");
+        }
+        if !is_of_type(request.headers(), FORM) {
+            return Err("the body is not a form");
+        }
+        let body = self.0.intake.read(request.into_body()).await;
+        let body = body.map_err(Unread::text)?;
+        // What else is in the form must be ignored (§2.5).
+        let mut tokens = form_urlencoded::parse(&body)
+            .filter(|(name, _)| name == PARAMETER)
+            .map(|(_, value)| value);
+        let (Some(token), None) = (tokens.next(), tokens.next()) else {
+            return Err("there is not exactly one logout_token");
+        };
+        Ok(token.into_owned())
     }
 }
 

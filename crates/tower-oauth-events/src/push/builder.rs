@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -5,6 +6,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use tower_oauth_core::{BuildError, Issuer, Secret};
 
+use super::events::may_end;
 use super::subject::{Resolve, SubjectName, Subjects, by_default};
 use super::{Counters, Inner, SetPush};
 use crate::intake::Intake;
@@ -43,6 +45,7 @@ impl SetPushTransmitter {
             token_issuer: None,
             authorization: None,
             resolve: Arc::new(by_default),
+            allowed: None,
         }
     }
 }
@@ -55,6 +58,7 @@ impl SetPushTransmitter {
 /// | [`token_issuer`](Self::token_issuer) | the transmitter issues the tokens |
 /// | [`authorization`](Self::authorization) | none: the signature says who it is |
 /// | [`resolve_subject`](Self::resolve_subject) | `opaque` and `email` are the `sub` |
+/// | [`allow_events`](Self::allow_events) | all of those in the table |
 /// | [`jwks`](Self::jwks) | a key set of its own |
 /// | [`jwks_uri`](Self::jwks_uri) | what the transmitter's metadata say |
 /// | [`trust_host`](Self::trust_host) | the transmitter's own host only |
@@ -70,6 +74,7 @@ pub struct SetPushBuilder {
     token_issuer: Option<String>,
     authorization: Option<Secret>,
     resolve: Resolve,
+    allowed: Option<BTreeSet<String>>,
 }
 
 impl SetPushBuilder {
@@ -100,11 +105,19 @@ impl SetPushBuilder {
         self
     }
 
+    /// Only events of these types have an effect: what the stream was set up for (SSF's `events_requested`), as whole URIs.
+    ///
+    /// Others are acknowledged and counted as [`disallowed_events`](super::SetCounts::disallowed_events), and not read any further. More calls add to the list.
+    pub fn allow_events<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
+        self.allowed.get_or_insert_default().extend(types.into_iter().map(Into::into));
+        self
+    }
+
     /// Checks the values. Nothing is fetched yet.
     ///
     /// # Errors
     /// A value that cannot work, by name: no absolute https transmitter or issuer, no audience or an empty one, no sink, an `Authorization` value that is empty
-    /// or no field value, no algorithm, a leeway of more than 300 s, a number of requests out of bounds, keys of another issuer, an option for
+    /// or no field value, an allowed event that ends nothing in any case, or none, no algorithm, a leeway of more than 300 s, a number of requests out of bounds, keys of another issuer, an option for
     /// fetching keys beside [`jwks`](Self::jwks).
     pub fn build(self) -> Result<SetPush, BuildError> {
         // A SET has no life; its rules want one.
@@ -122,10 +135,20 @@ impl SetPushBuilder {
                 return Err(BuildError::new("authorization", "..", "is no field value"));
             }
         }
+        if let Some(allowed) = &self.allowed {
+            // One that is misspelt would be a revocation that is never heard.
+            if let Some(idle) = allowed.iter().find(|name| !may_end(name)) {
+                return Err(BuildError::new("allow_events", idle, "is no event that ends tokens"));
+            }
+            if allowed.is_empty() {
+                return Err(BuildError::new("allow_events", "none", "allows no event"));
+            }
+        }
         let subjects = Subjects { issuer: issuer.as_str().to_owned(), resolve: self.resolve };
         Ok(SetPush(Arc::new(Inner {
             trust,
             subjects,
+            allowed: self.allowed,
             authorization: self.authorization,
             sinks: self.options.sinks,
             seen: SeenNames::new(MAX_REMEMBERED, DAY),

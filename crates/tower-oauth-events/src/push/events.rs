@@ -1,5 +1,7 @@
 //! What the events of a SET mean.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 use tower_oauth_core::Revocation;
 use tower_oauth_jose::{InvalidToken, Verified};
@@ -14,10 +16,17 @@ const SSF: &str = "https://schemas.openid.net/secevent/ssf/event-type/";
 const MAX_DATE: f64 = 253_402_300_799.0;
 
 /// All that a SET tells.
+#[derive(Default)]
 pub(super) struct Told {
     pub(super) revocations: Vec<Revocation>,
     pub(super) unknown_events: u64,
+    pub(super) disallowed_events: u64,
     pub(super) unknown_subjects: u64,
+}
+
+/// Whether events of this type can end tokens.
+pub(super) fn may_end(name: &str) -> bool {
+    Effect::of(name, &Value::Null) == Effect::Ends
 }
 
 /// What an event does to the tokens of its subject that were issued before it.
@@ -33,16 +42,20 @@ impl Told {
     pub(super) fn read(
         verified: &Verified,
         subjects: &Subjects,
+        allowed: Option<&BTreeSet<String>>,
         latest: i64,
     ) -> Result<Self, InvalidToken> {
         let claims: Map<String, Value> = verified.claims()?;
         let events = claims.get("events").and_then(Value::as_object);
         let events = events.ok_or(InvalidToken::MissingClaim("events"))?;
-        let mut told = Self { revocations: Vec::new(), unknown_events: 0, unknown_subjects: 0 };
+        let mut told = Self::default();
         for (name, event) in events {
             match Effect::of(name, event) {
                 Effect::Nothing => {}
                 Effect::Unknown => told.unknown_events += 1,
+                Effect::Ends if allowed.is_some_and(|allowed| !allowed.contains(name)) => {
+                    told.disallowed_events += 1;
+                }
                 Effect::Ends => {
                     let moment = moment(event, &claims)?;
                     if moment > latest {

@@ -5,6 +5,7 @@ mod events;
 mod service;
 mod subject;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,11 +15,14 @@ use tower_oauth_jose::Unverified;
 use tower_oauth_server::{Jwks, Rejection};
 
 use crate::intake::Intake;
+use crate::observe::{self, Outcome, Receiver};
 use crate::seen::SeenNames;
 use crate::trust::Trust;
 
 use self::events::Told;
 use self::subject::Subjects;
+
+pub(crate) use self::service::code;
 
 pub use self::builder::{SetPushBuilder, SetPushTransmitter};
 pub use self::subject::SubjectName;
@@ -37,7 +41,8 @@ pub use self::subject::SubjectName;
 /// 3. **What ends**: see the table. Only tokens that were issued at or before `event_timestamp` (or else `toe`, or else `iat`), however late the event comes.
 ///    A moment in the future is refused.
 /// 4. **Whose**: subjects of one issuer, the [transmitter's own](SetPushBuilder::token_issuer) if not said otherwise. A subject of another is acknowledged,
-///    counted, and has no effect; so are formats that do not name a subject of ours, and events that are not in the table.
+///    counted, and has no effect; so are formats that do not name a subject of ours, and events that are not in the table, or not
+///    [allowed](SetPushBuilder::allow_events) on this stream.
 /// 5. The answer is 202 when every sink has been told. The same `jti` again is 202 and has no second effect; the last 100,000 within a day are
 ///    remembered, and later ones have the effect that they had.
 /// 6. **Otherwise 400** with `err` and `description` (RFC 8935 §2.4): `invalid_request`, `invalid_key`, `invalid_issuer`, `invalid_audience`,
@@ -86,6 +91,7 @@ pub struct SetPush(Arc<Inner>);
 struct Inner {
     trust: Trust,
     subjects: Subjects,
+    allowed: Option<BTreeSet<String>>,
     authorization: Option<Secret>,
     sinks: Vec<Arc<dyn RevocationSink>>,
     seen: SeenNames,
@@ -107,6 +113,8 @@ pub struct SetCounts {
     pub revocations: u64,
     /// Events of a type that is not known here.
     pub unknown_events: u64,
+    /// Events that would have ended tokens, of a type that is not [allowed](SetPushBuilder::allow_events) on the stream.
+    pub disallowed_events: u64,
     /// Events that would have ended tokens, of a subject that is none of ours or cannot be told.
     pub unknown_subjects: u64,
 }
@@ -118,6 +126,7 @@ struct Counters {
     refused: AtomicU64,
     revocations: AtomicU64,
     unknown_events: AtomicU64,
+    disallowed_events: AtomicU64,
     unknown_subjects: AtomicU64,
 }
 
@@ -147,6 +156,7 @@ impl SetPush {
             refused: read(refused),
             revocations: read(revocations),
             unknown_events: read(&self.0.counters.unknown_events),
+            disallowed_events: read(&self.0.counters.disallowed_events),
             unknown_subjects: read(&self.0.counters.unknown_subjects),
         }
     }
@@ -159,25 +169,28 @@ impl SetPush {
         let outcome = self.take(set).await;
         let counters = &self.0.counters;
         match outcome {
-            Ok(()) => add(&counters.acknowledged, 1),
+            Ok(_) => add(&counters.acknowledged, 1),
             Err(Rejection::Invalid(_)) => add(&counters.refused, 1),
             Err(_) => {}
         }
-        outcome
+        let seen = outcome.as_ref().map_or_else(Outcome::of, |outcome| *outcome);
+        observe::received(Receiver::SecurityEvents, seen);
+        outcome.map(drop)
     }
 
-    async fn take(&self, set: &str) -> Result<(), Rejection> {
-        let Inner { trust, subjects, sinks, seen, counters, .. } = &*self.0;
+    async fn take(&self, set: &str) -> Result<Outcome, Rejection> {
+        let Inner { trust, subjects, allowed, sinks, seen, counters, .. } = &*self.0;
         let verified = trust.verify(set, Unverified::check_security_event).await?;
         let name = verified.standard().token_id().unwrap_or_default();
         if seen.contains(name) {
             add(&counters.replayed, 1);
-            return Ok(());
+            return Ok(Outcome::Replayed);
         }
         let latest =
             trust.clock.unix_seconds().saturating_add_unsigned(trust.rules.leeway().as_secs());
         // All of it is read before any of it has an effect.
-        let told = Told::read(&verified, subjects, latest).map_err(Rejection::Invalid)?;
+        let told = Told::read(&verified, subjects, allowed.as_ref(), latest)
+            .map_err(Rejection::Invalid)?;
         for what in &told.revocations {
             sinks.revoke(what);
         }
@@ -185,14 +198,19 @@ impl SetPush {
         seen.insert(name, trust.clock.now());
         add(&counters.revocations, told.revocations.len() as u64);
         add(&counters.unknown_events, told.unknown_events);
+        add(&counters.disallowed_events, told.disallowed_events);
         add(&counters.unknown_subjects, told.unknown_subjects);
+        observe::revoked(Receiver::SecurityEvents, told.revocations.len());
+        observe::ignored("unknown_event", told.unknown_events);
+        observe::ignored("disallowed_event", told.disallowed_events);
+        observe::ignored("unknown_subject", told.unknown_subjects);
         tracing::debug!(
             revocations = told.revocations.len(),
             unknown_events = told.unknown_events,
             unknown_subjects = told.unknown_subjects,
             "security event received"
         );
-        Ok(())
+        Ok(Outcome::Applied)
     }
 }
 

@@ -19,6 +19,7 @@ use tower_service::Service;
 
 use super::{SetPush, add};
 use crate::intake::{is_of_type, seconds};
+use crate::observe::{self, Outcome, Receiver};
 
 const SET: &str = "application/secevent+jwt";
 
@@ -58,12 +59,14 @@ impl SetPush {
         B::Error: Into<BoxError>,
     {
         let Some(_place) = self.0.intake.place() else {
+            observe::received(Receiver::SecurityEvents, Outcome::Busy);
             return Err(Refusal::Later(Duration::ZERO));
         };
         let set = match self.set_of(request).await {
             Ok(set) => set,
             Err(refusal) => {
                 add(&self.0.counters.refused, 1);
+                observe::received(Receiver::SecurityEvents, Outcome::Refused);
                 return Err(refusal);
             }
         };
@@ -105,7 +108,7 @@ impl SetPush {
 }
 
 /// RFC 8935 §2.4.
-fn code(reason: InvalidToken) -> &'static str {
+pub(crate) fn code(reason: InvalidToken) -> &'static str {
     match reason {
         InvalidToken::WrongIssuer => "invalid_issuer",
         InvalidToken::WrongAudience => "invalid_audience",

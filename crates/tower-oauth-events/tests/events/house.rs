@@ -76,7 +76,7 @@ impl House {
             .build()
             .unwrap();
         let door = Router::new()
-            .route("/stock", get(|| async { "42" }))
+            .route("/stock", get(|| async { "42" }).post(|| async { "42" }))
             .layer(RequireTokenLayer::new(jwt));
         Self { issuer, clock, list, heard: Heard::default(), door }
     }
@@ -136,6 +136,20 @@ impl House {
             }
             other => panic!("no verdict: {other}"),
         }
+    }
+}
+
+impl House {
+    /// What the door says to a gRPC call: `None` if it lets it in.
+    pub(crate) async fn grpc_status(&self, token: &str) -> Option<String> {
+        let request = Request::post("/stock")
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/grpc");
+        let request = request.body(Body::empty()).unwrap();
+        let response = self.door.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let status = response.headers().get("grpc-status");
+        status.map(|value| value.to_str().unwrap().to_owned())
     }
 }
 

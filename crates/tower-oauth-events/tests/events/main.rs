@@ -4,6 +4,10 @@
 mod house;
 mod logout;
 mod logout_refused;
+#[cfg(feature = "metrics")]
+mod observed;
+mod poll;
 mod push;
 mod push_refused;
 mod trouble;
+mod webhook;

@@ -73,6 +73,53 @@ async fn each_type_of_event_ends_what_it_should() {
 }
 
 #[tokio::test]
+async fn e05_a_stream_ends_tokens_by_the_events_that_it_was_set_up_for() {
+    let house = House::new();
+    let (revoked, disabled) = (format!("{CAEP}session-revoked"), format!("{RISC}account-disabled"));
+    let push = house.push_builder().allow_events([revoked.clone()]).build().unwrap();
+    // What is not allowed is not read: its date does not matter.
+    let told = set(&house, json!({ "events": { &disabled: { "event_timestamp": "x" } } }));
+    assert_eq!(post(&push, SET, told).await.status, 202);
+    assert_eq!((push.counts().disallowed_events, house.heard.count()), (1, 0));
+    let both = set(&house, json!({ "events": { &disabled: {}, &revoked: {} } }));
+    assert_eq!(post(&push, SET, both).await.status, 202);
+    assert_eq!((push.counts().disallowed_events, house.heard.count()), (2, 1));
+    for (allowed, message) in [
+        (vec![], "allow_events `none`: allows no event"),
+        (vec![format!("{SSF}verification")], "allow_events `https://schemas"),
+        (vec![revoked, "session-revoked".to_owned()], "allow_events `session-revoked`"),
+    ] {
+        let error = house.push_builder().allow_events(allowed).build().map(drop).unwrap_err();
+        assert!(error.to_string().starts_with(message), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn case_69_a_session_revoked_event_ends_the_cached_verdicts_of_its_session() {
+    let house = House::new();
+    let push = house.push();
+    let (mine, other) = (house.token("alice", "s-1"), house.token("alice", "s-2"));
+    for token in [&mine, &other] {
+        assert!(house.accepts(token).await && house.accepts(token).await, "it is remembered now");
+        assert_eq!(house.grpc_status(token).await, None);
+    }
+    let sub_id = json!({
+        "format": "complex",
+        "user": { "format": "iss_sub", "iss": house.issuer.issuer(), "sub": "alice" },
+        "session": { "format": "opaque", "id": "s-1" },
+    });
+    let told = set(&house, json!({ "sub_id": sub_id }));
+    for _ in 0..3 {
+        assert_eq!(post(&push, SET, told.clone()).await.status, 202);
+    }
+    assert_eq!((push.counts().replayed, push.counts().revocations), (2, 2));
+    assert!(!house.accepts(&mine).await && house.accepts(&other).await);
+    // A gRPC client reads it as UNAUTHENTICATED.
+    assert_eq!(house.grpc_status(&mine).await.as_deref(), Some("16"));
+    assert_eq!(house.grpc_status(&other).await, None);
+}
+
+#[tokio::test]
 async fn several_events_of_one_set_all_count() {
     let house = House::new();
     let push = house.push();

@@ -8,12 +8,14 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::Frame;
 use serde_json::json;
+use tower_oauth_core::{Clock as _, Secret};
+use tower_oauth_events::Webhook;
 use tower_oauth_test::{Endpoint, Fault, Rotation};
 
-use crate::house::{FORM, House, form, logout_token, post};
+use crate::house::{FORM, House, SET, form, logout_token, post, send};
 
 /// A body of which nothing ever comes.
-struct Stuck;
+pub(crate) struct Stuck;
 
 impl http_body::Body for Stuck {
     type Data = Bytes;
@@ -123,6 +125,72 @@ async fn e08_no_more_is_read_than_a_logout_token_can_have() {
     assert!(taken <= 18 * 1024, "{taken}");
     let answer = post(&house.logout(), FORM, vec![b'a'; 10_000_000]).await;
     assert_eq!((answer.status, house.heard.count()), (400, 0));
+}
+
+/// While two senders hold the two places, a thousand more come.
+#[allow(clippy::disallowed_methods)] // Tokio's time, which is paused.
+async fn flood<S>(name: &str, service: S, content_type: &'static str)
+where
+    S: tower::Service<
+            http::Request<Body>,
+            Response = http::Response<http_body_util::Full<Bytes>>,
+            Error = std::convert::Infallible,
+        > + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send + 'static,
+{
+    let taken = std::sync::Arc::default();
+    // A webhook says who it is before its body is read; the others ignore that.
+    let request = |body| {
+        http::Request::post("/events")
+            .header("content-type", content_type)
+            .header("webhook-id", "m")
+            .header("webhook-timestamp", tower_oauth_test::ManualClock::new().unix_seconds())
+            .header("webhook-signature", "v1,x")
+            .body(body)
+            .unwrap()
+    };
+    let stuck: Vec<_> = (0..2)
+        .map(|_| {
+            let (service, request) = (service.clone(), request(Body::new(Stuck)));
+            tokio::spawn(async move { send(&service, request).await.status })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    let began = tokio::time::Instant::now();
+    for _ in 0..1_000 {
+        let endless = Endless(std::sync::Arc::clone(&taken));
+        let answer = send(&service, request(Body::new(endless))).await;
+        assert_eq!((answer.status, answer.retry_after.as_deref()), (503, Some("1")), "{name}");
+    }
+    assert_eq!(taken.load(std::sync::atomic::Ordering::SeqCst), 0, "{name}: not a byte is read");
+    assert_eq!(began.elapsed(), Duration::ZERO, "{name}: nobody waits");
+    for stuck in stuck {
+        assert_eq!(stuck.await.unwrap(), 400, "{name}");
+    }
+    let endless = Endless(std::sync::Arc::clone(&taken));
+    let answer = send(&service, request(Body::new(endless))).await;
+    assert!([400, 413].contains(&answer.status), "{name}: there is room again: {answer:?}");
+    let taken = taken.load(std::sync::atomic::Ordering::SeqCst);
+    assert!((1..=66 * 1024).contains(&taken), "{name}: {taken}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn e08_a_flood_gets_503_at_once_and_costs_no_memory_at_any_receiver() {
+    let house = House::new();
+    flood("logout", house.logout_builder().max_concurrency(2).build().unwrap(), FORM).await;
+    flood("push", house.push_builder().max_concurrency(2).build().unwrap(), SET).await;
+    let webhook = Webhook::issuer(house.issuer.issuer())
+        .secret(Secret::new("a-secret-of-24-bytes-or-more"))
+        .sink(house.heard.clone())
+        .clock(house.clock.clone())
+        .max_concurrency(2)
+        .build()
+        .unwrap();
+    flood("webhook", webhook, "application/json").await;
+    assert_eq!(house.heard.count(), 0);
 }
 
 #[tokio::test]

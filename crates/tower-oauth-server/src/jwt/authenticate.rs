@@ -72,7 +72,7 @@ impl<C: Send + Sync + 'static> Authenticate for Jwt<C> {
 impl<C: Send + Sync + 'static> Jwt<C> {
     /// A token without the request that it came with.
     pub(crate) fn authenticate_text(&self, token: &str, sender: Sender) -> Verdict<C> {
-        self.with_status(self.verify_text(token, sender))
+        self.with_status(self.verify_text(token, sender), token)
     }
 
     fn verify_text(&self, token: &str, sender: Sender) -> Verdict<C> {
@@ -97,10 +97,11 @@ impl<C: Send + Sync + 'static> Jwt<C> {
         if text.len() > self.0.rules.max_token_bytes() {
             return Verdict::Now(Err(Rejection::Invalid(InvalidToken::TooLarge)));
         }
-        self.with_status(match self.recall(text) {
+        let verdict = match self.recall(text) {
             Ok(caller) => Verdict::Now(self.let_in(caller, text, sender)),
             Err(digest) => self.judge(token, text, digest, sender),
-        })
+        };
+        self.with_status(verdict, text)
     }
 
     /// The caller of a token that was verified before, or what to remember it by.
@@ -311,7 +312,7 @@ impl<C> Jwt<C> {
         self.unless_revoked(caller, text)
     }
 
-    fn unless_revoked(
+    pub(super) fn unless_revoked(
         &self,
         caller: Caller<C>,
         text: TokenText<'_>,

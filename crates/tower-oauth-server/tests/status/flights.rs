@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tower_oauth_core::ErrorKind;
+use tower_oauth_core::{ErrorKind, Revocation, RevocationSink as _};
 use tower_oauth_endpoint::HttpClient;
-use tower_oauth_server::{StatusLists, Verdict};
+use tower_oauth_server::{Revocations, StatusLists, Verdict};
 use tower_oauth_test::{Endpoint, Fault, ScriptedIssuer, TokenSpec};
 
 use crate::fixture::{AUDIENCE, House, judge, jwt, outage, revoked, settle, verdict};
@@ -102,4 +102,36 @@ async fn lists_are_fetched_as_the_keys_are_if_nothing_else_is_said() {
     let jwt = jwt(&house.issuer, &house.clock).status_list(lists).build().unwrap();
     assert!(judge(&jwt, &house.token(7)).await.is_ok());
     assert_eq!(house.fetches(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_69_a_token_that_dies_while_its_list_is_fetched_is_not_let_in() {
+    // With the keys at hand, and without.
+    for is_cold in [false, true] {
+        let house = House::new().await;
+        let revocations = Revocations::builder().clock(house.clock.clone()).build().unwrap();
+        let jwt = jwt(&house.issuer, &house.clock)
+            .status_list(house.lists.clone())
+            .revocations(revocations.clone())
+            .build()
+            .unwrap();
+        if !is_cold {
+            jwt.jwks().warm().await.unwrap();
+        }
+        house.issuer.fault(Endpoint::StatusList, Fault::Delay(Duration::from_secs(1)));
+        let [dying, other] = [7, 8].map(|index| {
+            let subject = format!("subject-{index}");
+            let claim = house.issuer.status_claim(index);
+            house.issuer.mint(TokenSpec::new().subject(&subject).claim("status", claim))
+        });
+        let [dying, other] = [dying, other].map(|token| match verdict(&jwt, &token) {
+            Verdict::Later(later) => tokio::spawn(later),
+            other => panic!("{other:?} without a list"),
+        });
+        settle(0.5).await;
+        assert_eq!(house.fetches(), 1, "the fetch is in the air");
+        revocations.revoke(&Revocation::subject(&house.issuer.issuer(), "subject-7"));
+        assert_eq!(dying.await.unwrap().map(drop), Err(revoked()));
+        assert_eq!(other.await.unwrap().map(drop), Ok(()));
+    }
 }
