@@ -315,12 +315,29 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         self.expect(b'"')?;
         loop {
+            self.plain_text();
             match self.next().ok_or(JsonError::Malformed)? {
                 b'"' => return self.since(start),
                 b'\\' => self.escape()?,
                 0..0x20 => return Err(JsonError::Malformed),
                 _ => {}
             }
+        }
+    }
+
+    /// Goes over what means nothing inside a string, eight bytes at a time: most of a claims set is text.
+    #[inline]
+    fn plain_text(&mut self) {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        for eight in rest.as_chunks::<8>().0 {
+            #[cfg(test)]
+            self.looks.set(self.looks.get() + 8);
+            let telling = telling(u64::from_le_bytes(*eight));
+            if telling != 0 {
+                self.at += (telling.trailing_zeros() / 8) as usize;
+                return;
+            }
+            self.at += 8;
         }
     }
 
@@ -391,6 +408,20 @@ impl<'a> Scanner<'a> {
         self.more_digits();
         if self.at > start { Ok(()) } else { Err(JsonError::Malformed) }
     }
+}
+
+/// The top bit of each of eight bytes that is a quote, a backslash or a control character.
+///
+/// A borrow can set the bit of a byte above such a one, and never below: the lowest bit is right.
+const fn telling(eight: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = 0x80 * ONES;
+    let quote = eight ^ (ONES * b'"' as u64);
+    let backslash = eight ^ (ONES * b'\\' as u64);
+    let is_quote = quote.wrapping_sub(ONES) & !quote;
+    let is_backslash = backslash.wrapping_sub(ONES) & !backslash;
+    let is_control = eight.wrapping_sub(ONES * 0x20) & !eight;
+    (is_quote | is_backslash | is_control) & TOPS
 }
 
 #[cfg(test)]
