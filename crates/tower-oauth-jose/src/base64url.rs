@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// How many characters are decoded at once.
 const BLOCK: usize = 64;
-/// What is no character of the alphabet; the bit that tells it from a value is the top one.
+/// What is no character of the alphabet has this bit.
 const NONE: u8 = 0x80;
 
 /// Decodes; one text has one meaning, so that nobody can write a token in two ways (case J20).
@@ -23,7 +23,10 @@ pub(crate) fn decode_onto(text: &[u8], bytes: &mut Vec<u8>) -> bool {
     let (blocks, end) = text.as_chunks::<BLOCK>();
     bytes.reserve(text.len() / 4 * 3 + 3);
     for block in blocks {
-        let sextets = block.map(sextet);
+        let mut sextets = [0; BLOCK];
+        for (to, character) in sextets.iter_mut().zip(block) {
+            *to = sextet(*character);
+        }
         if sextets.iter().fold(0, |all, sextet| all | sextet) >= NONE {
             return false;
         }
@@ -39,14 +42,16 @@ pub(crate) fn decode_onto(text: &[u8], bytes: &mut Vec<u8>) -> bool {
 
 /// The value of a character, or [`NONE`]. Arithmetic on ranges and no table, or it would be one character at a time.
 const fn sextet(character: u8) -> u8 {
-    let (upper, lower) = (character.wrapping_sub(b'A'), character.wrapping_sub(b'a'));
+    // One more than the value, so that 0 is left for nothing of all that.
+    let upper = character.wrapping_sub(b'A');
+    let lower = character.wrapping_sub(b'a');
     let digit = character.wrapping_sub(b'0');
-    let mut value = NONE;
-    value = if upper < 26 { upper } else { value };
-    value = if lower < 26 { lower.wrapping_add(26) } else { value };
-    value = if digit < 10 { digit.wrapping_add(52) } else { value };
-    value = if character == b'-' { 62 } else { value };
-    if character == b'_' { 63 } else { value }
+    let value = if upper < 26 { upper + 1 } else { 0 }
+        | if lower < 26 { lower + 27 } else { 0 }
+        | if digit < 10 { digit + 53 } else { 0 }
+        | if character == b'-' { 63 } else { 0 }
+        | if character == b'_' { 64 } else { 0 };
+    value.wrapping_sub(1)
 }
 
 /// Eight times six bits: first two by two, then four by four, then all.

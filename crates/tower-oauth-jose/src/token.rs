@@ -64,12 +64,11 @@ impl<'t> Unverified<'t> {
         if token.len() > max_bytes {
             return Err(InvalidToken::TooLarge);
         }
-        let mut parts = token.split(|byte| *byte == b'.');
-        let (Some(header), Some(payload), Some(signature), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
+        let (header, rest) = split_at_dot(token).ok_or(InvalidToken::Malformed)?;
+        let (payload, signature) = split_at_dot(rest).ok_or(InvalidToken::Malformed)?;
+        if split_at_dot(signature).is_some() {
             return Err(InvalidToken::Malformed);
-        };
+        }
         if header.is_empty() || payload.is_empty() || signature.is_empty() {
             return Err(InvalidToken::Malformed);
         }
@@ -131,6 +130,17 @@ impl<'t> Unverified<'t> {
         let claims = rules.check(self.header.token_type, &self.payload, now, sender)?;
         Ok(Checked { token: self, claims })
     }
+}
+
+/// What is before the first dot, and behind it.
+///
+/// Block by block, each without a branch: a token is looked for its dots before anything else is known of it.
+fn split_at_dot(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let has_dot = |block: &[u8; 32]| block.iter().fold(false, |any, byte| any | (*byte == b'.'));
+    let blocks = text.as_chunks::<32>().0.iter().take_while(|block| !has_dot(block)).count();
+    let (before, rest) = text.split_at_checked(blocks * 32)?;
+    let at = before.len() + rest.iter().position(|byte| *byte == b'.')?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 impl fmt::Debug for Unverified<'_> {
