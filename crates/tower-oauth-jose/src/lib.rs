@@ -77,6 +77,7 @@ mod shape;
 mod sign;
 #[cfg(feature = "status-list")]
 mod status_list;
+mod text;
 mod token;
 
 pub use self::algorithm::{Algorithm, AlgorithmSet, UnknownAlgorithm};

@@ -20,7 +20,7 @@ use crate::key::{KeySet, NoKey, Thumbprint, VerifyingKey};
 use crate::rules::Rules;
 
 pub(crate) use self::payload::{Name, Payload, Places};
-use crate::{LARGEST_TOKEN_BYTES, MAX_TOKEN_BYTES, base64url};
+use crate::{LARGEST_TOKEN_BYTES, MAX_TOKEN_BYTES};
 
 /// A token that has the right shape, and nothing more: a compact JWS (RFC 7515 section 7.1) whose
 /// header is acceptable.
@@ -29,7 +29,6 @@ pub struct Unverified<'t> {
     /// The first two parts as they came, which is what was signed.
     signing_input: Cow<'t, [u8]>,
     payload: Payload,
-    signature: Vec<u8>,
 }
 
 impl<'t> Unverified<'t> {
@@ -73,11 +72,12 @@ impl<'t> Unverified<'t> {
             return Err(InvalidToken::Malformed);
         }
         let signing_input = token.get(..header.len() + 1 + payload.len());
+        // One allocation for all three.
+        let mut room = Vec::with_capacity(token.len() / 4 * 3);
         Ok(Self {
-            header: Header::parse(header)?,
+            header: Header::parse(header, &mut room)?,
             signing_input: Cow::Borrowed(signing_input.ok_or(InvalidToken::Malformed)?),
-            payload: Payload::new(base64url::decode(payload).ok_or(InvalidToken::Malformed)?),
-            signature: base64url::decode(signature).ok_or(InvalidToken::Malformed)?,
+            payload: Payload::decode(payload, signature, room).ok_or(InvalidToken::Malformed)?,
         })
     }
 
@@ -231,14 +231,14 @@ impl<'t> Checked<'t> {
     /// Copies what is still borrowed, so that the token can wait for a key.
     #[must_use]
     pub fn into_owned(self) -> Checked<'static> {
-        let Unverified { header, signing_input, payload, signature } = self.token;
+        let Unverified { header, signing_input, payload } = self.token;
         let signing_input = Cow::Owned(signing_input.into_owned());
-        let token = Unverified { header, signing_input, payload, signature };
+        let token = Unverified { header, signing_input, payload };
         Checked { token, claims: self.claims }
     }
 
     fn try_key(&self, key: &VerifyingKey) -> Result<(), InvalidToken> {
-        key.verify(self.algorithm(), &self.token.signing_input, &self.token.signature)
+        key.verify(self.algorithm(), &self.token.signing_input, self.token.payload.signature())
     }
 
     fn verified_by(self, key: &VerifyingKey) -> Verified {

@@ -278,7 +278,9 @@ impl<C> Jwt<C> {
                 return Look::Doubtful(checked, Doubt { seen: peek.seq(), ..doubt });
             }
         }
-        let (kid, algorithm) = (checked.kid().map(Box::from), checked.algorithm());
+        // Only who remembers the token has to know by what name its key was called.
+        let kid = self.0.verified.as_ref().and(checked.kid()).map(Box::from);
+        let algorithm = checked.algorithm();
         match checked.verify_by(keys) {
             Ok(verified) => {
                 let (key, generation) = (verified.key(), peek.generation());
@@ -392,6 +394,6 @@ fn principal(claims: &StandardClaims, leeway: Duration) -> Principal {
     principal.session_id = claims.session_id().map(str::to_owned);
     principal.token_id = claims.token_id().map(str::to_owned);
     principal.confirmation = claims.confirmation().cloned();
-    principal.scopes = Scopes::parse(&claims.scopes().collect::<Vec<_>>().join(" "));
+    principal.scopes = Scopes::parse(claims.scope());
     principal
 }
