@@ -15,6 +15,7 @@ use crate::header::TokenType;
 use crate::json::{Object, Value};
 use crate::profile::Shape;
 use crate::rules::Rules;
+use crate::text::ShortText;
 use crate::token::Payload;
 
 pub use self::introspected::IntrospectedClaims;
@@ -31,17 +32,17 @@ const MAX_DATE: i64 = 253_402_300_799;
 #[derive(Clone, PartialEq, Eq)]
 pub struct StandardClaims {
     issuer: Arc<str>,
-    subject: Option<Box<str>>,
-    audiences: Vec<Box<str>>,
-    client_id: Option<Box<str>>,
-    token_id: Option<Box<str>>,
-    session_id: Option<Box<str>>,
+    subject: Option<ShortText>,
+    audiences: Vec<ShortText>,
+    client_id: Option<ShortText>,
+    token_id: Option<ShortText>,
+    session_id: Option<ShortText>,
     /// Separated by single spaces.
-    scope: Box<str>,
+    scope: ShortText,
     expires_at: i64,
     not_before: Option<i64>,
     issued_at: Option<i64>,
-    acr: Option<Box<str>>,
+    acr: Option<ShortText>,
     auth_time: Option<i64>,
     confirmation: Option<Confirmation>,
 }
@@ -88,6 +89,12 @@ impl StandardClaims {
     #[must_use]
     pub fn session_id(&self) -> Option<&str> {
         self.session_id.as_deref()
+    }
+
+    /// The scopes as one text, in the token's order, separated by spaces; empty if there are none.
+    #[must_use]
+    pub fn scope(&self) -> &str {
+        &self.scope
     }
 
     /// The scopes, in the token's order (RFC 6749 section 3.3).
@@ -202,18 +209,23 @@ impl Rules {
         missing.map_or(Ok(checked), |name| Err(InvalidToken::MissingClaim(name)))
     }
 
+    /// Whether this is who we are.
+    fn is_audience(&self, audience: &str) -> bool {
+        self.audiences().any(|ours| ours == audience)
+    }
+
     fn check_audience(
         &self,
         claims: &Claims<'_>,
         shape: &Shape,
-    ) -> Result<Vec<Box<str>>, InvalidToken> {
+    ) -> Result<Vec<ShortText>, InvalidToken> {
         // Who is not named by an audience that is there must refuse (RFC 7519 section 4.1.3); only
         // where none is there, the client, which is always checked, stands in for it.
         if shape.audience_may_be_missing && !claims.0.contains("aud") {
             return Ok(Vec::new());
         }
         let audiences = claims.audiences()?;
-        let ours = audiences.iter().any(|audience| self.audiences.contains(audience));
+        let ours = audiences.iter().any(|audience| self.is_audience(audience));
         if ours { Ok(audiences) } else { Err(InvalidToken::WrongAudience) }
     }
 
@@ -221,7 +233,7 @@ impl Rules {
         &self,
         claims: &Claims<'_>,
         shape: &Shape,
-    ) -> Result<Option<Box<str>>, InvalidToken> {
+    ) -> Result<Option<ShortText>, InvalidToken> {
         let mut client = None;
         for name in shape.client {
             if client.is_none() {
@@ -295,7 +307,7 @@ impl<'a> Claims<'a> {
     }
 
     /// As above; missing only if the profile allows that.
-    fn named(&self, name: &'static str, shape: &Shape) -> Result<Option<Box<str>>, InvalidToken> {
+    fn named(&self, name: &'static str, shape: &Shape) -> Result<Option<ShortText>, InvalidToken> {
         match self.text(name)? {
             None if shape.required.contains(&name) => Err(InvalidToken::MissingClaim(name)),
             text => Ok(text.map(Into::into)),
@@ -315,7 +327,7 @@ impl<'a> Claims<'a> {
     }
 
     /// One string, or an array of at most 64 strings and nothing else (RFC 7519 section 4.1.3).
-    fn audiences(&self) -> Result<Vec<Box<str>>, InvalidToken> {
+    fn audiences(&self) -> Result<Vec<ShortText>, InvalidToken> {
         let value = self.0.get("aud").ok_or(InvalidToken::MissingClaim("aud"))?;
         if let Some(audience) = value.string() {
             return Ok(vec![audience.into()]);
@@ -329,9 +341,9 @@ impl<'a> Claims<'a> {
     }
 
     /// One string, which may be empty (RFC 8693 section 4.2), or an array of scopes.
-    fn scope(&self, shape: &Shape) -> Result<Box<str>, InvalidToken> {
+    fn scope(&self, shape: &Shape) -> Result<ShortText, InvalidToken> {
         let found = shape.scope.iter().find_map(|name| Some((*name, self.0.get(name)?)));
-        let Some((name, value)) = found else { return Ok(Box::default()) };
+        let Some((name, value)) = found else { return Ok(ShortText::default()) };
         if let Some(scope) = value.string() {
             return Ok(scope.into());
         }

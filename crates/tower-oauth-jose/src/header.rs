@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::algorithm::Algorithm;
 use crate::error::InvalidToken;
 use crate::json::{JsonError, Object, Value};
+use crate::text::ShortText;
 use crate::{MAX_HEADER_BYTES, MAX_KID_BYTES, base64url};
 
 /// Parameters that change what the token means (RFC 7515 section 4.1.11, RFC 7797, RFC 7516), or
@@ -15,7 +16,7 @@ const FORBIDDEN: [&str; 6] = ["crit", "b64", "zip", "enc", "cty", "jwk"];
 #[derive(Clone)]
 pub(crate) struct Header {
     pub(crate) algorithm: Algorithm,
-    pub(crate) kid: Option<Box<str>>,
+    pub(crate) kid: Option<ShortText>,
     pub(crate) token_type: TokenType,
 }
 
@@ -39,14 +40,15 @@ pub(crate) enum TokenType {
 }
 
 impl Header {
-    /// Reads the encoded header part.
-    pub(crate) fn parse(encoded: &[u8]) -> Result<Self, InvalidToken> {
+    /// Reads the encoded header part; `room` is empty, and for whatever use comes after.
+    pub(crate) fn parse(encoded: &[u8], room: &mut Vec<u8>) -> Result<Self, InvalidToken> {
         if encoded.len() > MAX_HEADER_BYTES {
             return Err(InvalidToken::TooLarge);
         }
-        let mut room = [0; MAX_HEADER_BYTES];
-        let text = base64url::decode_into(encoded, &mut room).ok_or(InvalidToken::Malformed)?;
-        let header = Object::parse(text)?;
+        if !base64url::decode_onto(encoded, room) {
+            return Err(InvalidToken::Malformed);
+        }
+        let header = Object::parse(room)?;
 
         for name in FORBIDDEN {
             if header.contains(name) {
@@ -73,7 +75,7 @@ impl From<JsonError> for InvalidToken {
     }
 }
 
-fn kid(header: &Object<'_>) -> Result<Option<Box<str>>, InvalidToken> {
+fn kid(header: &Object<'_>) -> Result<Option<ShortText>, InvalidToken> {
     let Some(kid) = header.get("kid") else { return Ok(None) };
     let kid = kid.string().filter(|kid| !kid.is_empty());
     let kid = kid.ok_or(InvalidToken::InvalidHeader("kid"))?;

@@ -151,6 +151,25 @@ fn j23_what_is_not_exactly_one_object_is_refused() {
 }
 
 #[test]
+fn j23_what_ends_a_string_or_must_not_be_in_it_is_seen_at_every_place() {
+    for at in 0..40 {
+        for byte in 0..0x80_u8 {
+            let before = "\u{e9}a\u{7f} !#[]~"
+                .chars()
+                .cycle()
+                .scan(0, |length, c| {
+                    *length += c.len_utf8();
+                    (*length <= at).then_some(c)
+                })
+                .collect::<String>();
+            let text = format!("{{\"a\":\"{before}{}tail of some length\"}}", char::from(byte));
+            let expected = serde_json::from_str::<serde_json::Value>(&text).is_ok();
+            assert_eq!(parse(&text).is_ok(), expected, "{text:?}");
+        }
+    }
+}
+
+#[test]
 fn numbers_are_rounded_down_and_never_wrap() {
     for (text, expected) in [
         ("0", Some(0)),

@@ -77,6 +77,7 @@ mod shape;
 mod sign;
 #[cfg(feature = "status-list")]
 mod status_list;
+mod text;
 mod token;
 
 pub use self::algorithm::{Algorithm, AlgorithmSet, UnknownAlgorithm};
@@ -96,7 +97,7 @@ pub use self::sign::{ClientAssertion, InvalidSigningKey, SigningKey};
 pub use self::status_list::{
     LARGEST_STATUS_LIST_BYTES, PackedStatusList, StatusList, StatusReference,
 };
-pub use self::token::{Checked, Unproven, Unverified, Verified};
+pub use self::token::{Checked, Undecoded, Unproven, Unverified, Verified};
 
 /// The longest DPoP proof that is looked at, in bytes: 8 KiB.
 pub const MAX_PROOF_BYTES: usize = 8 * 1024;

@@ -20,7 +20,26 @@ use crate::key::{KeySet, NoKey, Thumbprint, VerifyingKey};
 use crate::rules::Rules;
 
 pub(crate) use self::payload::{Name, Payload, Places};
-use crate::{LARGEST_TOKEN_BYTES, MAX_TOKEN_BYTES, base64url};
+use crate::{LARGEST_TOKEN_BYTES, MAX_TOKEN_BYTES};
+
+/// A token of which only the header has been looked at: for those who know by it that the rest is not worth the work.
+///
+/// ```
+/// use tower_oauth_jose::{InvalidToken, MAX_TOKEN_BYTES, Undecoded};
+///
+/// // {"alg":"ES256","kid":"7"}, and no base64url behind it
+/// let token = Undecoded::parse_up_to(MAX_TOKEN_BYTES, "eyJhbGciOiJFUzI1NiIsImtpZCI6IjcifQ.!.!")?;
+/// assert_eq!(token.kid(), Some("7"));
+/// assert_eq!(token.decode().unwrap_err(), InvalidToken::Malformed);
+/// # Ok::<(), InvalidToken>(())
+/// ```
+pub struct Undecoded<'t> {
+    header: Header,
+    token: &'t [u8],
+    payload: &'t [u8],
+    signature: &'t [u8],
+    room: Vec<u8>,
+}
 
 /// A token that has the right shape, and nothing more: a compact JWS (RFC 7515 section 7.1) whose
 /// header is acceptable.
@@ -29,7 +48,6 @@ pub struct Unverified<'t> {
     /// The first two parts as they came, which is what was signed.
     signing_input: Cow<'t, [u8]>,
     payload: Payload,
-    signature: Vec<u8>,
 }
 
 impl<'t> Unverified<'t> {
@@ -57,29 +75,7 @@ impl<'t> Unverified<'t> {
         max_bytes: usize,
         token: &'t T,
     ) -> Result<Self, InvalidToken> {
-        Self::split(max_bytes.min(LARGEST_TOKEN_BYTES), token.as_ref())
-    }
-
-    fn split(max_bytes: usize, token: &'t [u8]) -> Result<Self, InvalidToken> {
-        if token.len() > max_bytes {
-            return Err(InvalidToken::TooLarge);
-        }
-        let mut parts = token.split(|byte| *byte == b'.');
-        let (Some(header), Some(payload), Some(signature), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(InvalidToken::Malformed);
-        };
-        if header.is_empty() || payload.is_empty() || signature.is_empty() {
-            return Err(InvalidToken::Malformed);
-        }
-        let signing_input = token.get(..header.len() + 1 + payload.len());
-        Ok(Self {
-            header: Header::parse(header)?,
-            signing_input: Cow::Borrowed(signing_input.ok_or(InvalidToken::Malformed)?),
-            payload: Payload::new(base64url::decode(payload).ok_or(InvalidToken::Malformed)?),
-            signature: base64url::decode(signature).ok_or(InvalidToken::Malformed)?,
-        })
+        Undecoded::parse_up_to(max_bytes, token)?.decode()
     }
 
     /// The issuer that the token *says* it has, to choose among the [`Rules`] of several trusted
@@ -131,6 +127,86 @@ impl<'t> Unverified<'t> {
         let claims = rules.check(self.header.token_type, &self.payload, now, sender)?;
         Ok(Checked { token: self, claims })
     }
+}
+
+// === impl Undecoded ===
+
+impl<'t> Undecoded<'t> {
+    /// Splits a token and reads its header, with this limit for the whole token, never more than 64 KiB. The rest is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// The reason, as an [`InvalidToken`]: see [`Unverified::parse`].
+    pub fn parse_up_to<T: AsRef<[u8]> + ?Sized>(
+        max_bytes: usize,
+        token: &'t T,
+    ) -> Result<Self, InvalidToken> {
+        Self::split(max_bytes.min(LARGEST_TOKEN_BYTES), token.as_ref())
+    }
+
+    fn split(max_bytes: usize, token: &'t [u8]) -> Result<Self, InvalidToken> {
+        if token.len() > max_bytes {
+            return Err(InvalidToken::TooLarge);
+        }
+        let (header, rest) = split_at_dot(token).ok_or(InvalidToken::Malformed)?;
+        let (payload, signature) = split_at_dot(rest).ok_or(InvalidToken::Malformed)?;
+        if split_at_dot(signature).is_some() {
+            return Err(InvalidToken::Malformed);
+        }
+        if header.is_empty() || payload.is_empty() || signature.is_empty() {
+            return Err(InvalidToken::Malformed);
+        }
+        // One allocation for all three parts; the header is gone when the others come.
+        let mut room = Vec::with_capacity(token.len() / 4 * 3);
+        let header = Header::parse(header, &mut room)?;
+        Ok(Self { header, token, payload, signature, room })
+    }
+
+    /// The key id that the token names. Anybody can write anything here, as for [`Checked::kid`].
+    #[must_use]
+    pub fn kid(&self) -> Option<&str> {
+        self.header.kid.as_deref()
+    }
+
+    /// The algorithm that the token names. Whether it is allowed is asked with the claims.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.header.algorithm
+    }
+
+    /// Decodes the rest.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidToken::Malformed`] if that is not strictly base64url.
+    pub fn decode(self) -> Result<Unverified<'t>, InvalidToken> {
+        let Self { header, token, payload, signature, room } = self;
+        // Without the last part and its dot.
+        let signed = token.len().checked_sub(signature.len() + 1);
+        let signing_input = signed.and_then(|length| token.get(..length));
+        Ok(Unverified {
+            header,
+            signing_input: Cow::Borrowed(signing_input.ok_or(InvalidToken::Malformed)?),
+            payload: Payload::decode(payload, signature, room).ok_or(InvalidToken::Malformed)?,
+        })
+    }
+}
+
+impl fmt::Debug for Undecoded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Undecoded").field("algorithm", &self.algorithm()).finish_non_exhaustive()
+    }
+}
+
+/// What is before the first dot, and behind it.
+///
+/// Block by block, each without a branch: a token is looked for its dots before anything else is known of it.
+fn split_at_dot(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let has_dot = |block: &[u8; 32]| block.iter().fold(false, |any, byte| any | (*byte == b'.'));
+    let blocks = text.as_chunks::<32>().0.iter().take_while(|block| !has_dot(block)).count();
+    let (before, rest) = text.split_at_checked(blocks * 32)?;
+    let at = before.len() + rest.iter().position(|byte| *byte == b'.')?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 impl fmt::Debug for Unverified<'_> {
@@ -221,14 +297,14 @@ impl<'t> Checked<'t> {
     /// Copies what is still borrowed, so that the token can wait for a key.
     #[must_use]
     pub fn into_owned(self) -> Checked<'static> {
-        let Unverified { header, signing_input, payload, signature } = self.token;
+        let Unverified { header, signing_input, payload } = self.token;
         let signing_input = Cow::Owned(signing_input.into_owned());
-        let token = Unverified { header, signing_input, payload, signature };
+        let token = Unverified { header, signing_input, payload };
         Checked { token, claims: self.claims }
     }
 
     fn try_key(&self, key: &VerifyingKey) -> Result<(), InvalidToken> {
-        key.verify(self.algorithm(), &self.token.signing_input, &self.token.signature)
+        key.verify(self.algorithm(), &self.token.signing_input, self.token.payload.signature())
     }
 
     fn verified_by(self, key: &VerifyingKey) -> Verified {

@@ -9,6 +9,7 @@ use crate::error::InvalidToken;
 use crate::header::TokenType;
 use crate::json::{Object, Value};
 use crate::rules::Rules;
+use crate::text::ShortText;
 use crate::token::Payload;
 
 /// What a logout token tells (Back-Channel Logout 2.4).
@@ -92,7 +93,7 @@ impl Rules {
             return Err(InvalidToken::WrongIssuer);
         }
         let audiences = claims.audiences()?;
-        if !audiences.iter().any(|audience| self.audiences.contains(audience)) {
+        if !audiences.iter().any(|audience| self.is_audience(audience)) {
             return Err(InvalidToken::WrongAudience);
         }
         let issued_at = claims.required("iat", Claims::date)?;
@@ -108,7 +109,7 @@ impl Rules {
             client_id: None,
             token_id: Some(claims.required("jti", Claims::text)?.into()),
             session_id: None,
-            scope: Box::default(),
+            scope: ShortText::default(),
             expires_at: MAX_DATE,
             not_before,
             issued_at: Some(issued_at),

@@ -2,6 +2,7 @@
 
 use super::StandardClaims;
 use crate::confirmation::Confirmation;
+use crate::text::ShortText;
 
 /// What an issuer says of a token by introspection (RFC 7662 section 2.2), for those who make
 /// [`StandardClaims`] of it: the claims of an opaque token then have the same type as a JWT's.
@@ -81,7 +82,7 @@ impl std::fmt::Debug for IntrospectedClaims<'_> {
 impl From<IntrospectedClaims<'_>> for StandardClaims {
     fn from(told: IntrospectedClaims<'_>) -> Self {
         // An empty name is no name, as in a JWT.
-        let text = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(Box::from);
+        let text = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(ShortText::from);
         Self {
             issuer: told.issuer.into(),
             subject: text(told.subject),

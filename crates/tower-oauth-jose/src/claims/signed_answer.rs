@@ -7,6 +7,7 @@ use super::{Claims, StandardClaims, seconds};
 use crate::error::InvalidToken;
 use crate::header::TokenType;
 use crate::rules::Rules;
+use crate::text::ShortText;
 use crate::token::Payload;
 
 /// How old a signed answer may be, in seconds, beside the leeway: it was made for us a moment ago.
@@ -28,7 +29,7 @@ impl Rules {
             return Err(InvalidToken::WrongIssuer);
         }
         let audiences = claims.audiences()?;
-        if !audiences.iter().any(|audience| self.audiences.contains(audience)) {
+        if !audiences.iter().any(|audience| self.is_audience(audience)) {
             return Err(InvalidToken::WrongAudience);
         }
         let issued_at = claims.required("iat", Claims::date)?;
@@ -53,7 +54,7 @@ impl Rules {
             client_id: None,
             token_id: None,
             session_id: None,
-            scope: Box::default(),
+            scope: ShortText::default(),
             expires_at: end,
             not_before: None,
             issued_at: Some(issued_at),

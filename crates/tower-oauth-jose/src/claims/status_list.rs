@@ -8,6 +8,7 @@ use crate::error::InvalidToken;
 use crate::header::TokenType;
 use crate::rules::Rules;
 use crate::status_list::PackedStatusList;
+use crate::text::ShortText;
 use crate::token::Payload;
 
 impl Rules {
@@ -47,7 +48,7 @@ impl Rules {
             client_id: None,
             token_id: None,
             session_id: None,
-            scope: Box::default(),
+            scope: ShortText::default(),
             expires_at: expires_at.unwrap_or(MAX_DATE),
             not_before: None,
             issued_at: Some(issued_at),

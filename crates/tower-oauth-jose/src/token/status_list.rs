@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{Checked, Unverified, Verified};
+use super::{Checked, Undecoded, Unverified, Verified};
 use crate::error::InvalidToken;
 use crate::json::Object;
 use crate::rules::Rules;
@@ -18,7 +18,7 @@ impl<'t> Unverified<'t> {
         max_bytes: usize,
         token: &'t T,
     ) -> Result<Self, InvalidToken> {
-        Self::split(max_bytes.min(LARGEST_STATUS_LIST_BYTES), token.as_ref())
+        Undecoded::split(max_bytes.min(LARGEST_STATUS_LIST_BYTES), token.as_ref())?.decode()
     }
 
     /// Checks all of a Status List Token that needs no key (section 5.1), at the time `now`: `typ` is `statuslist+jwt`, `sub` is,

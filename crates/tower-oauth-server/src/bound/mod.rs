@@ -63,8 +63,9 @@ impl SenderPolicy {
 
     /// What to say of DPoP in a challenge.
     pub(crate) fn offer(&self, head: &Parts) -> Option<Offer> {
+        let dpop = self.dpop.as_ref()?;
         let used = if credentials::uses_dpop(head) { Scheme::Dpop } else { Scheme::Bearer };
-        self.dpop.as_ref().map(|dpop| dpop.offer(used))
+        Some(dpop.offer(used))
     }
 
     pub(crate) fn nonce_for(&self, rejection: &Rejection) -> Option<HeaderValue> {

@@ -344,6 +344,14 @@ impl Jwks {
         }
     }
 
+    /// See [`Store::is_absent`].
+    pub(crate) fn is_absent(&self, kid: &str, seen: u64) -> bool {
+        match &self.0.keys {
+            Keys::Fixed(_) => false,
+            Keys::Fetched(store) => store.is_absent(kid, seen),
+        }
+    }
+
     /// See [`Store::absent`].
     pub(crate) fn absent(&self, kid: Option<&str>) {
         if let Keys::Fetched(store) = &self.0.keys {

@@ -177,6 +177,16 @@ impl Store {
         Next::Refuse(failing.map_or(NoFetch::NoBudget, |left| NoFetch::Failing(cause, left)))
     }
 
+    /// Whether [`miss`](Self::miss) would say now that the issuer does not have this key. It spends nothing.
+    pub(super) fn is_absent(&self, kid: &str, seen: u64) -> bool {
+        let now = self.now();
+        let gate = self.shared.gate();
+        // The set that may have it now has come, or is in the air.
+        let is_news = self.load().as_deref().is_none_or(|snapshot| snapshot.seq != seen)
+            || self.flight.is_in_flight(&());
+        !is_news && gate.absent.holds(kid, now)
+    }
+
     /// The key was looked for in a set from after the question, and is not there.
     pub(super) fn absent(&self, kid: Option<&str>) {
         let now = self.now();

@@ -3,7 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tower_oauth_core::{Error, ErrorKind, Scopes};
-use tower_oauth_jose::{Checked, InvalidToken, StandardClaims, Thumbprint, Unverified, Verified};
+use tower_oauth_jose::{
+    Checked, InvalidToken, NoKey, StandardClaims, Thumbprint, Undecoded, Unverified, Verified,
+};
 
 use super::Jwt;
 use super::cache::{Digest, Entry, Standing};
@@ -80,10 +82,26 @@ impl<C: Send + Sync + 'static> Jwt<C> {
             Ok(caller) => return Verdict::Now(self.let_in(caller, token, sender)),
             Err(digest) => digest,
         };
-        match Unverified::parse_up_to(self.0.rules.max_token_bytes(), token) {
+        let parsed = Undecoded::parse_up_to(self.0.rules.max_token_bytes(), token);
+        match parsed.and_then(|parsed| self.decode(parsed)) {
             Ok(parsed) => self.judge(parsed, token, digest, sender),
             Err(reason) => Verdict::Now(Err(Rejection::Invalid(reason))),
         }
+    }
+
+    /// Decodes a token, unless its key was looked for just now and the issuer does not have it: whatever its claims say, it is refused
+    /// without a fetch, and a flood of such tokens costs their headers.
+    fn decode<'t>(&self, token: Undecoded<'t>) -> Result<Unverified<'t>, InvalidToken> {
+        if let Some(kid) = token.kid() {
+            let peek = self.0.jwks.peek();
+            let keys = peek.keys().map(|keys| keys.candidates(Some(kid), token.algorithm()));
+            if matches!(keys, Some(Err(NoKey::UnknownKid)))
+                && self.0.jwks.is_absent(kid, peek.seq())
+            {
+                return Err(InvalidToken::UnknownKey);
+            }
+        }
+        token.decode()
     }
 
     /// The same for a token that is already parsed, because its issuer had to be found.
@@ -279,7 +297,9 @@ impl<C> Jwt<C> {
                 return Look::Doubtful(checked, Doubt { seen: peek.seq(), ..doubt });
             }
         }
-        let (kid, algorithm) = (checked.kid().map(Box::from), checked.algorithm());
+        // Only who remembers the token has to know by what name its key was called.
+        let kid = self.0.verified.as_ref().and(checked.kid()).map(Box::from);
+        let algorithm = checked.algorithm();
         match checked.verify_by(keys) {
             Ok(verified) => {
                 let (key, generation) = (verified.key(), peek.generation());
@@ -393,6 +413,6 @@ fn principal(claims: &StandardClaims, leeway: Duration) -> Principal {
     principal.session_id = claims.session_id().map(str::to_owned);
     principal.token_id = claims.token_id().map(str::to_owned);
     principal.confirmation = claims.confirmation().cloned();
-    principal.scopes = Scopes::parse(&claims.scopes().collect::<Vec<_>>().join(" "));
+    principal.scopes = Scopes::parse(claims.scope());
     principal
 }

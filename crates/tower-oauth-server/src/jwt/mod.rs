@@ -28,7 +28,8 @@ pub(crate) use self::options::TOKEN_BYTES;
 /// Checked are, in this order: size, shape and header of the token; that its algorithm is allowed;
 /// the claims, with the issuer, an audience and the time among them; the key; the signature. A token that is expired,
 /// or of another issuer, costs no look-up of a key, let alone a fetch. What happens when the key is not there is told at
-/// [`Jwks`]. The claims are given to the application only after all that.
+/// [`Jwks`]; a token whose key was looked for a moment ago, and is not the issuer's, is refused by its header alone. The claims are given to the
+/// application only after all that.
 ///
 /// A token that was verified is [remembered](VerifiedTokenCache), so that the next request with it costs a look-up. On every hit it is asked
 /// again whether the token is still alive and its key still in the set: what is remembered is no more trusted than

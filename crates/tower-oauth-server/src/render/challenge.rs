@@ -39,8 +39,11 @@ pub(super) fn all(
 }
 
 fn challenge(scheme: &'static str, params: Vec<String>) -> HeaderValue {
+    if params.is_empty() {
+        return HeaderValue::from_static(scheme);
+    }
     let text = format!("{scheme} {}", params.join(", "));
-    HeaderValue::try_from(text.trim_end()).unwrap_or(HeaderValue::from_static(scheme))
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(scheme))
 }
 
 /// The parameters that both schemes share.

@@ -135,6 +135,10 @@ impl Dialect {
 /// (RFC 6750 §3). It needs no escapes in a quoted string, nor in JSON.
 fn description(rejection: &Rejection) -> String {
     let text = rejection.to_string();
+    // As all of our own texts are: to write it again would allocate for each doubling.
+    if text.chars().all(is_plain) {
+        return text;
+    }
     text.chars().map(|char| if is_plain(char) { char } else { '?' }).collect()
 }
 

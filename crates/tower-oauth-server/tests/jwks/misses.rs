@@ -8,7 +8,7 @@ use http_body_util::Full;
 use tower::ServiceExt;
 use tower_oauth_core::ErrorKind;
 use tower_oauth_endpoint::HttpClient;
-use tower_oauth_server::{JwksHealth, Rejection, Verdict};
+use tower_oauth_server::{InvalidToken, JwksHealth, Rejection, Verdict};
 use tower_oauth_test::{Endpoint, Fault, Rotation, Signature, TokenSpec};
 
 use crate::fixture::{House, bad_signature, judge, jwt, settle, unknown_key, verdict};
@@ -276,6 +276,33 @@ async fn case_27_a_token_that_would_be_refused_anyway_fetches_nothing() {
     }
     let calls: u64 = Endpoint::ALL.iter().map(|endpoint| house.issuer.calls(*endpoint)).sum();
     assert_eq!(calls, 0);
+}
+
+#[tokio::test]
+async fn case_27_a_key_that_the_issuer_does_not_have_is_refused_by_the_header_alone() {
+    let house = House::warm().await;
+    let with_kid = |kid: &str| house.issuer.mint(TokenSpec::new().header("kid", kid).expired());
+    // The claims are read as long as nobody has looked for the key.
+    assert_eq!(house.judge_now(&with_kid("z")).unwrap_err(), InvalidToken::Expired.into());
+    assert_eq!(house.fetches(), 0);
+    assert_eq!(house.judge(&house.issuer.forge("z")).await.unwrap_err(), unknown_key());
+    assert_eq!(house.fetches(), 1);
+
+    let header = house.issuer.forge("z");
+    let (header, _) = header.split_once('.').unwrap();
+    let nonsense = format!("{header}.!.!");
+    for token in [with_kid("z"), nonsense.clone()] {
+        assert_eq!(house.judge_now(&token).unwrap_err(), unknown_key());
+    }
+    assert_eq!(house.judge_now(&with_kid("y")).unwrap_err(), InvalidToken::Expired.into());
+    let malformed = house.judge_now(&format!("{header}.!")).unwrap_err();
+    assert_eq!(malformed, InvalidToken::Malformed.into());
+
+    // It is forgotten in time, and then a token has to be worth a fetch again.
+    house.pass(60.0);
+    assert_eq!(house.judge_now(&with_kid("z")).unwrap_err(), InvalidToken::Expired.into());
+    assert_eq!(house.judge_now(&nonsense).unwrap_err(), InvalidToken::Malformed.into());
+    assert_eq!(house.fetches(), 1);
 }
 
 fn house_time() -> i64 {
