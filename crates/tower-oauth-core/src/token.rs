@@ -9,7 +9,7 @@ use http::HeaderValue;
 use zeroize::Zeroizing;
 
 use crate::codec::{TokenResponse, TokenType};
-use crate::{Error, ErrorKind, Scopes};
+use crate::{Error, ErrorKind, Prover, Scopes};
 
 /// Names one token within this process; never used twice.
 ///
@@ -32,6 +32,7 @@ struct Inner {
     expires_at: Option<Instant>,
     scopes: Option<Scopes>,
     accepted: AtomicBool,
+    prover: Option<Arc<dyn Prover>>,
 }
 
 impl Token {
@@ -79,6 +80,22 @@ impl Token {
             expires_at: self.0.expires_at,
             scopes: self.0.scopes.clone(),
             accepted: AtomicBool::new(earlier.was_accepted()),
+            prover: self.0.prover.clone(),
+        }))
+    }
+
+    /// The same token, bound to a key (RFC 9449): each request that it goes with brings a proof of that key. Made with it
+    /// before the token is handed on; clones of before know nothing of it.
+    #[must_use]
+    pub fn with_prover(&self, prover: Arc<dyn Prover>) -> Self {
+        Self(Arc::new(Inner {
+            id: self.0.id,
+            header: self.0.header.clone(),
+            obtained_at: self.0.obtained_at,
+            expires_at: self.0.expires_at,
+            scopes: self.0.scopes.clone(),
+            accepted: AtomicBool::new(self.was_accepted()),
+            prover: Some(prover),
         }))
     }
 
@@ -106,6 +123,7 @@ impl Token {
             expires_at,
             scopes,
             accepted: AtomicBool::new(false),
+            prover: None,
         })))
     }
 
@@ -119,6 +137,12 @@ impl Token {
     #[must_use]
     pub fn header(&self) -> &HeaderValue {
         &self.0.header
+    }
+
+    /// Who proves that a request may bring this token; `None` for one that is good by itself.
+    #[must_use]
+    pub fn prover(&self) -> Option<&Arc<dyn Prover>> {
+        self.0.prover.as_ref()
     }
 
     /// When the answer arrived.
@@ -164,6 +188,7 @@ impl fmt::Debug for Token {
             .field("expires_at", &self.0.expires_at)
             .field("scopes", &self.0.scopes)
             .field("accepted", &self.was_accepted())
+            .field("is_bound", &self.0.prover.is_some())
             .finish_non_exhaustive()
     }
 }
