@@ -64,6 +64,7 @@ mod inject;
 mod observe;
 mod origin;
 mod policy;
+mod prove;
 mod retry;
 mod select;
 mod source;
