@@ -72,8 +72,8 @@ impl Guard {
     /// Scheme, host and port of a request in their normal form, as a proof names them. A URI that shows none is for a
     /// connection that somebody has made: then it is the configured one, or the only one that there may be.
     pub(crate) fn origin_of(&self, uri: &Uri) -> Option<Cow<'_, str>> {
-        if let Some(authority) = uri.authority() {
-            return Some(Cow::Owned(Target::of(uri.scheme()?, authority)?.to_text()));
+        if uri.authority().is_some() {
+            return origin_of(uri).map(Cow::Owned);
         }
         match (&self.proof_origin, self.origins.as_deref()) {
             (Some(origin), _) => Some(Cow::Borrowed(&**origin)),
@@ -233,6 +233,11 @@ impl<'a> Target<'a> {
             && (self.host.eq_ignore_ascii_case(&origin.host)
                 || (self.host.starts_with('[') && canonical_host(self.host) == *origin.host))
     }
+}
+
+/// The origin that a URI shows.
+pub(crate) fn origin_of(uri: &Uri) -> Option<String> {
+    Some(Target::of(uri.scheme()?, uri.authority()?)?.to_text())
 }
 
 /// A WebSocket begins as a request by HTTP (RFC 6455 §1.3).

@@ -39,7 +39,7 @@ pub(crate) fn prove<B>(
 }
 
 /// The path as it stands: a server that does not normalise compares it with what it has received.
-fn target(origin: &str, uri: &Uri) -> String {
+pub(crate) fn target(origin: &str, uri: &Uri) -> String {
     let path = uri.path();
     let slash = if path.starts_with('/') { "" } else { "/" };
     format!("{origin}{slash}{path}")

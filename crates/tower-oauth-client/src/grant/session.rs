@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tower_oauth_core::codec::{RevocationRequest, TokenAnswer, TokenHint, TokenResponse};
-use tower_oauth_core::{Clock, Error, ErrorKind, Secret};
+use tower_oauth_core::{Clock, Error, ErrorKind, Prover, Secret};
 
 use super::{LostRefresh, RefreshTokenStore, SessionId, StoredRefreshToken};
 use crate::source::ClientEdge;
@@ -72,6 +72,11 @@ impl Session {
         let holder = fastrand::u64(1..);
         let turn = tokio::sync::Mutex::new(());
         Self { id, store, edge, lost, holder, is_of_a_user, turn, state }
+    }
+
+    /// What the tokens of the session are bound to, if they are.
+    pub(crate) fn prover(&self) -> Option<Arc<dyn Prover>> {
+        self.edge.prover()
     }
 
     pub(super) fn clock(&self) -> &dyn Clock {

@@ -163,13 +163,12 @@ fn prove_again<S, B, A, K, F>(
 }
 
 /// What the head of the first answer leads to.
-fn judge_first<S, M, B, R>(
+fn judge_first<S, M, B, R, A, K, F>(
     attempt: Attempt<S, B>,
     response: Response<R>,
-) -> Next<State<S, B, M::Body, M::Read, S::Future>, M::Body>
+) -> Next<State<S, B, A, K, F>, A>
 where
-    S: Service<Request<B>>,
-    M: Answers<R>,
+    M: Answers<R, Body = A, Read = K>,
 {
     let shared = &attempt.call.shared;
     match shared.judge(response) {
@@ -263,7 +262,7 @@ where
                     }
                     match attempt.wants(&response) {
                         Wants::Nonce(nonce) => prove_again(attempt, nonce, M::leave(response)),
-                        Wants::Nothing => judge_first::<S, M, B, R>(attempt, response),
+                        Wants::Nothing => judge_first::<S, M, B, R, _, _, _>(attempt, response),
                     }
                 }
                 StateProj::Reading { start, attempt } => {

@@ -15,6 +15,8 @@ use super::edge::ClientEdge;
 use super::exchange::TokenService;
 use super::source_fn::{Call, Foreign};
 use crate::auth::{Client, SecretSource};
+#[cfg(feature = "dpop")]
+use crate::dpop::{DpopKey, KeyProver};
 use crate::grant::{
     Chain, Link, LostRefresh, MemoryStore, RefreshTokenStore, Session, SessionId, SubjectToken,
 };
@@ -75,6 +77,8 @@ pub struct TokenCacheBuilder {
     deadline: Duration,
     clock: Arc<dyn Clock>,
     pub(super) max_age: Option<Duration>,
+    #[cfg(feature = "dpop")]
+    dpop: Option<DpopKey>,
 }
 
 enum Place {
@@ -108,6 +112,8 @@ impl TokenCacheBuilder {
             deadline: Endpoint::<(), ()>::DEFAULT_DEADLINE,
             clock: Arc::new(SystemClock),
             max_age: None,
+            #[cfg(feature = "dpop")]
+            dpop: None,
         }
     }
 
@@ -258,6 +264,23 @@ impl TokenCacheBuilder {
         self
     }
 
+    /// Asks for tokens that are bound to this key (RFC 9449), and sends a proof of it with each request: `Authorization: DPoP …` and `DPoP: …`.
+    ///
+    /// 1. The token request carries a proof; an answer whose `token_type` is not `DPoP` is discarded (§5).
+    /// 2. Each request of the layers has a proof of its own: for its method, its target without query, and the token (§7). Layers that
+    ///    send a request again by themselves (retries, redirects) belong *outside* of the token's layer.
+    /// 3. A nonce that a server has named goes into the next proofs for it. One that asks for a nonce (`use_dpop_nonce`, §8, §9) gets the
+    ///    request again, once, with the same token; [`InjectTokenLayer`](crate::InjectTokenLayer) alone sends nothing again.
+    /// 4. A tonic `Channel` adds its origin below the layers: name it by
+    ///    [`dpop_origin`](crate::RetryInvalidTokenLayer::dpop_origin).
+    ///
+    /// The caches of [`build_keyed`](Self::build_keyed) share the key. Refresh tokens of a public client are bound to it as well.
+    #[cfg(feature = "dpop")]
+    pub fn dpop(mut self, key: DpopKey) -> Self {
+        self.dpop = Some(key);
+        self
+    }
+
     /// Lets the issuer's metadata name endpoints on this host; otherwise only the issuer's own.
     pub fn trust_host(mut self, host: impl Into<String>) -> Self {
         self.trusted_hosts.push(host.into());
@@ -345,6 +368,8 @@ impl TokenCacheBuilder {
             ("revocation_endpoint", self.revocation_endpoint.as_deref()),
             ("trust_host", self.trusted_hosts.first().map(String::as_str)),
             ("http_client", self.http.as_ref().map(|_| "")),
+            #[cfg(feature = "dpop")]
+            ("dpop", self.dpop.as_ref().map(|_| "")),
         ];
         for (option, value) in set_in_vain {
             if let Some(value) = value {
@@ -405,6 +430,8 @@ impl TokenCacheBuilder {
             http,
             deadline: self.deadline,
             clock: Arc::clone(&self.clock),
+            #[cfg(feature = "dpop")]
+            dpop: self.dpop.clone().map(|key| KeyProver::new(key, Arc::clone(&self.clock)).into()),
         };
         let store = self.store.clone().unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let seed = self.refresh_token.clone();
