@@ -196,7 +196,7 @@ fn hyper_client(server: &str) -> HttpService {
         *request.uri_mut() = uri.parse().unwrap();
         request
     });
-    let client = client.map_response(|answer: Response<_>| answer.map(|body| boxed(body)));
+    let client = client.map_response(|answer: Response<_>| answer.map(boxed));
     HttpService::new(client.map_err(BoxError::from))
 }
 

@@ -106,7 +106,8 @@ mod tests {
         const WWW: &str = "www-authenticate";
         const NONCE: (&str, &str) = (WWW, r#"DPoP error="use_dpop_nonce", algs="ES256""#);
         const GRPC: (&str, &str) = ("content-type", "application/grpc");
-        let cases: &[(u16, &[(&str, &str)], bool)] = &[
+        type Fields = &'static [(&'static str, &'static str)];
+        let cases: &[(u16, Fields, bool)] = &[
             (401, &[NONCE], true),
             (401, &[(WWW, "Bearer"), NONCE], true),
             (401, &[(WWW, r#"Bearer, dpop error=use_dpop_nonce"#)], true),

@@ -43,7 +43,10 @@ pub use tower_oauth_client::{ClientAssertion, KeyFile, SigningKeySource};
 #[cfg_attr(docsrs, doc(cfg(all(feature = "client", feature = "dpop"))))]
 pub use tower_oauth_client::{DpopKey, Thumbprint};
 #[cfg(all(feature = "client", any(feature = "assertions", feature = "dpop")))]
-#[cfg_attr(docsrs, doc(cfg(all(feature = "client", any(feature = "assertions", feature = "dpop")))))]
+#[cfg_attr(
+    docsrs,
+    doc(cfg(all(feature = "client", any(feature = "assertions", feature = "dpop"))))
+)]
 pub use tower_oauth_client::{InvalidSigningKey, SigningKey};
 #[cfg(all(feature = "client", feature = "sealed-store"))]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "client", feature = "sealed-store"))))]
@@ -80,7 +83,10 @@ pub use tower_oauth_server::{StatusLists, StatusListsBuilder};
 
 /// JWS, JWK and claims, as the server door uses them, and what the client door signs with.
 #[cfg(any(feature = "server", feature = "assertions", feature = "dpop"))]
-#[cfg_attr(docsrs, doc(cfg(any(feature = "server", feature = "assertions", feature = "dpop"))))]
+#[cfg_attr(
+    docsrs,
+    doc(cfg(any(feature = "server", feature = "assertions", feature = "dpop")))
+)]
 pub use tower_oauth_jose as jose;
 
 /// What most programs need.
