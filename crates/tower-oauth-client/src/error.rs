@@ -110,7 +110,7 @@ impl StdError for ClientError {
     }
 }
 
-/// A request that was not sent, because the settings of the layer forbid it.
+/// A request that was not sent, because the settings of the layer forbid it or are not enough for it.
 ///
 /// With the `tonic` feature a `tonic::Status` of `FAILED_PRECONDITION` stands in the chain of sources.
 #[derive(Debug)]
@@ -128,6 +128,8 @@ pub(crate) enum Refusal {
     NoOrigin,
     OtherOrigin,
     OwnAuthorization,
+    /// A proof would have to name an origin that nobody has told.
+    NoProofOrigin,
 }
 
 impl RefusedRequest {
@@ -151,6 +153,13 @@ impl RefusedRequest {
         matches!(self.why, Refusal::OtherOrigin | Refusal::NoOrigin)
     }
 
+    /// The token is bound to a key, and its proof has to name an origin that the request does not show (a tonic `Channel` adds it further
+    /// in): set `dpop_origin`, or one origin by `with_origins`.
+    #[must_use]
+    pub fn is_missing_dpop_origin(&self) -> bool {
+        self.why == Refusal::NoProofOrigin
+    }
+
     /// The request carries an `Authorization` of its own, and the layer was told to refuse that.
     #[must_use]
     pub fn is_own_authorization(&self) -> bool {
@@ -165,6 +174,7 @@ impl Refusal {
             Self::NoOrigin => "where the request leads to cannot be told for sure",
             Self::OtherOrigin => "the token is not meant for the origin of the request",
             Self::OwnAuthorization => "the request has an authorization of its own",
+            Self::NoProofOrigin => "the origin for the proof is not known: set dpop_origin",
         }
     }
 }

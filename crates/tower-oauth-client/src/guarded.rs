@@ -49,6 +49,24 @@ macro_rules! guard_settings {
             self
         }
 
+        /// The origin of requests that show none, such as `https://api.example.com`: a tonic `Channel` adds it further in, and the proof
+        /// beside a token that is bound to a key (`TokenCacheBuilder::dpop`, feature `dpop`) has to name it (`htu`, RFC 9449 §4.2). It is the one under which
+        /// the server knows itself.
+        ///
+        /// By default it is the one of [`with_origins`](Self::with_origins), if that names a single one. Without either such a request is
+        /// [`ClientError::Refused`](crate::ClientError::Refused). A request whose URI shows an origin has that one in its proof.
+        ///
+        /// # Errors
+        /// The text is no origin: a path, user info, plain `http` to another machine.
+        pub fn dpop_origin(
+            mut self,
+            origin: impl AsRef<str>,
+        ) -> Result<Self, tower_oauth_core::BuildError> {
+            let guard = std::mem::take(&mut self.shared.guard);
+            self.shared.guard = guard.with_proof_origin(origin.as_ref())?;
+            Ok(self)
+        }
+
         /// Another clock, for tests: deadlines, and how long a verdict is remembered.
         #[must_use]
         pub fn with_clock(mut self, clock: impl tower_oauth_core::Clock) -> Self {

@@ -57,6 +57,8 @@ mod auth;
 mod capture;
 mod confirm;
 mod deadline;
+#[cfg(feature = "dpop")]
+mod dpop;
 mod error;
 mod grant;
 mod guarded;
@@ -64,6 +66,7 @@ mod inject;
 mod observe;
 mod origin;
 mod policy;
+mod prove;
 mod retry;
 mod select;
 mod source;
@@ -74,6 +77,8 @@ pub use auth::{AssertionAudience, AssertionRequest, Client, SecretFile, SecretSo
 pub use auth::{KeyFile, SigningKeySource};
 pub use capture::CaptureBody;
 pub use confirm::ConfirmWithIntrospection;
+#[cfg(feature = "dpop")]
+pub use dpop::DpopKey;
 pub use error::{ClientError, NoToken, RefusedRequest};
 pub use grant::{
     LostRefresh, MemoryStore, Redeeming, RefreshTokenStore, SessionId, StoredRefreshToken,
@@ -98,9 +103,13 @@ pub use source::{
 // What the signatures here are made of, so that a program needs no second crate to write them down.
 pub use tower_oauth_core::codec::TokenTypeUri;
 pub use tower_oauth_core::{
-    BoxFuture, BuildError, Clock, Error, ErrorKind, Flush, Need, OAuthCode, Report, Scopes, Secret,
-    SystemClock, Token, TokenId, TokenSource,
+    BoxFuture, BuildError, Clock, Error, ErrorKind, Flush, Need, OAuthCode, ProofRequest, Prover,
+    Report, Scopes, Secret, ServerNonces, SystemClock, Token, TokenId, TokenSource,
 };
 pub use tower_oauth_endpoint::HttpClient;
 #[cfg(feature = "assertions")]
-pub use tower_oauth_jose::{Algorithm, ClientAssertion, InvalidSigningKey, SigningKey};
+pub use tower_oauth_jose::ClientAssertion;
+#[cfg(feature = "dpop")]
+pub use tower_oauth_jose::Thumbprint;
+#[cfg(any(feature = "assertions", feature = "dpop"))]
+pub use tower_oauth_jose::{Algorithm, InvalidSigningKey, SigningKey};

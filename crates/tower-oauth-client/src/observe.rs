@@ -18,6 +18,13 @@ pub(crate) fn token_event(event: &TokenEvent, is_news: bool) {
     }
 }
 
+/// A server wants a nonce in the proof, and the request is sent again with it.
+pub(crate) fn nonce_asked() {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_oauth_client_dpop_nonce_replays_total").increment(1);
+    tracing::debug!("request sent again with the DPoP nonce that was asked for");
+}
+
 fn log(event: &TokenEvent) {
     let seconds = |life: Option<Duration>| life.map(|life| life.as_secs());
     match *event {

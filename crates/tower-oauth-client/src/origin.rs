@@ -1,5 +1,6 @@
 //! Where a token may go.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub(crate) struct Guard {
     allows_http: bool,
     refuses_others: bool,
     refuses_own_authorization: bool,
+    /// The origin of requests that show none, for a proof.
+    proof_origin: Option<Arc<str>>,
 }
 
 /// Scheme, host and port (RFC 9110 §4.3.1), in their normal form.
@@ -57,6 +60,26 @@ impl Guard {
         }
         self.origins = Some(origins.into());
         Ok(self)
+    }
+
+    pub(crate) fn with_proof_origin(mut self, origin: &str) -> Result<Self, BuildError> {
+        let origin = Origin::parse(origin, self.allows_http)
+            .map_err(|error| error.with_option("dpop_origin"))?;
+        self.proof_origin = Some(origin.to_text().into());
+        Ok(self)
+    }
+
+    /// Scheme, host and port of a request in their normal form, as a proof names them. A URI that shows none is for a
+    /// connection that somebody has made: then it is the configured one, or the only one that there may be.
+    pub(crate) fn origin_of(&self, uri: &Uri) -> Option<Cow<'_, str>> {
+        if uri.authority().is_some() {
+            return origin_of(uri).map(Cow::Owned);
+        }
+        match (&self.proof_origin, self.origins.as_deref()) {
+            (Some(origin), _) => Some(Cow::Borrowed(&**origin)),
+            (None, Some([origin])) => Some(Cow::Owned(origin.to_text())),
+            (None, _) => None,
+        }
     }
 
     pub(crate) fn insecure_allow_http(mut self) -> Self {
@@ -148,11 +171,13 @@ impl Origin {
                 "must be https (plain http: only loopback, or insecure_allow_http first)",
             );
         }
+        let authority = target.authority();
         let Target { secure, host, port } = target;
-        let host = canonical_host(host);
-        let is_default = port == if secure { 443 } else { 80 };
-        let authority = if is_default { host.clone() } else { format!("{host}:{port}") };
-        Ok(Self { secure, host: host.into(), port, authority: authority.into() })
+        Ok(Self { secure, host: canonical_host(host).into(), port, authority: authority.into() })
+    }
+
+    fn to_text(&self) -> String {
+        to_text(self.secure, &self.authority)
     }
 }
 
@@ -185,6 +210,16 @@ impl<'a> Target<'a> {
         (!host.is_empty()).then_some(Self { secure, host, port })
     }
 
+    fn authority(&self) -> String {
+        let host = canonical_host(self.host);
+        let is_default = self.port == if self.secure { 443 } else { 80 };
+        if is_default { host } else { format!("{host}:{}", self.port) }
+    }
+
+    fn to_text(self) -> String {
+        to_text(self.secure, &self.authority())
+    }
+
     /// Whether nobody on the network can read along.
     fn is_private(&self) -> bool {
         self.secure || is_loopback(self.host)
@@ -198,6 +233,16 @@ impl<'a> Target<'a> {
             && (self.host.eq_ignore_ascii_case(&origin.host)
                 || (self.host.starts_with('[') && canonical_host(self.host) == *origin.host))
     }
+}
+
+/// The origin that a URI shows.
+pub(crate) fn origin_of(uri: &Uri) -> Option<String> {
+    Some(Target::of(uri.scheme()?, uri.authority()?)?.to_text())
+}
+
+/// A WebSocket begins as a request by HTTP (RFC 6455 §1.3).
+fn to_text(secure: bool, authority: &str) -> String {
+    format!("{}://{authority}", if secure { "https" } else { "http" })
 }
 
 fn canonical_host(host: &str) -> String {

@@ -1,12 +1,11 @@
-use http::header::{AUTHORIZATION, HeaderName};
-use http::{Method, Request};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Method, Request};
 use tower_oauth_core::{Report, Token, TokenSource};
 
 use crate::error::Refusal;
 use crate::origin::{Guard, Passage};
-
-/// The proof beside a bound token (RFC 9449 §4.1), which goes where the token goes.
-const DPOP: HeaderName = HeaderName::from_static("dpop");
+use crate::prove::{DPOP, prove};
+use crate::{ClientError, RefusedRequest};
 
 /// Whose `Authorization` a request carries after [`stamp`].
 pub(crate) enum Stamped {
@@ -18,7 +17,7 @@ pub(crate) enum Stamped {
     /// None: the source has no token at hand.
     Nobody,
     /// The request must not be sent.
-    Refused(Refusal),
+    Refused(ClientError),
 }
 
 /// Puts the token at hand on the request, unless it carries one or leads to where no token may go.
@@ -31,7 +30,7 @@ pub(crate) fn stamp<B>(
         return match source.recognise(carried) {
             Some(token) => keep(source, guard, request, token),
             None if guard.refuses_own_authorization() => {
-                Stamped::Refused(Refusal::OwnAuthorization)
+                Stamped::Refused(refused(Refusal::OwnAuthorization))
             }
             None => Stamped::Foreign,
         };
@@ -41,13 +40,14 @@ pub(crate) fn stamp<B>(
     }
     match guard.check(request.uri()) {
         Passage::With => match source.peek() {
-            Some(token) => {
-                put(&token, request);
-                Stamped::Ours(token)
-            }
+            Some(token) => match put(&token, guard, request, None) {
+                Ok(()) => Stamped::Ours(token),
+                Err(error) => Stamped::Refused(error),
+            },
             None => Stamped::Nobody,
         },
         Passage::Without => {
+            drop_stale_proof(source, request.headers_mut());
             source.report(Report::OriginRefused);
             Stamped::Foreign
         }
@@ -55,9 +55,30 @@ pub(crate) fn stamp<B>(
     }
 }
 
-/// Puts this token on the request, in place of another.
-pub(crate) fn put<B>(token: &Token, request: &mut Request<B>) {
+/// Puts this token on the request, in place of another; one that is bound with a proof for this very request.
+pub(crate) fn put<B>(
+    token: &Token,
+    guard: &Guard,
+    request: &mut Request<B>,
+    nonce: Option<&str>,
+) -> Result<(), ClientError> {
+    if let Some(prover) = token.prover() {
+        prove(token, &**prover, guard, request, nonce)?;
+    }
     request.headers_mut().insert(AUTHORIZATION, token.header().clone());
+    Ok(())
+}
+
+/// Layers that follow redirects take `Authorization` off where it must not go, and know nothing of the proof beside it. One
+/// that the caller has made for itself stays.
+fn drop_stale_proof(source: &dyn TokenSource, headers: &mut HeaderMap) {
+    let Some(proof) = headers.get(DPOP) else { return };
+    let is_the_callers = source
+        .peek()
+        .is_some_and(|token| token.prover().is_none_or(|prover| !prover.recognises(proof)));
+    if !is_the_callers {
+        headers.remove(DPOP);
+    }
 }
 
 /// A token that a layer outside has put on: it may have been for another origin, where a layer
@@ -69,7 +90,14 @@ fn keep<B>(
     token: Token,
 ) -> Stamped {
     match guard.check(request.uri()) {
-        Passage::With => Stamped::Ours(token),
+        Passage::With => match token.prover() {
+            // What is on it may be for another hop, or be sent a second time by a layer between the two.
+            Some(prover) => match prove(&token, &**prover, guard, request, None) {
+                Ok(()) => Stamped::Ours(token),
+                Err(error) => Stamped::Refused(error),
+            },
+            None => Stamped::Ours(token),
+        },
         Passage::Without => {
             request.headers_mut().remove(AUTHORIZATION);
             request.headers_mut().remove(DPOP);
@@ -82,7 +110,11 @@ fn keep<B>(
 
 fn refuse(source: &dyn TokenSource, why: Refusal) -> Stamped {
     source.report(Report::OriginRefused);
-    Stamped::Refused(why)
+    Stamped::Refused(refused(why))
+}
+
+fn refused(why: Refusal) -> ClientError {
+    ClientError::Refused(RefusedRequest::new(why))
 }
 
 /// A plain `CONNECT` (RFC 9110 §9.3.6) is for a proxy, which the token is not meant for. An extended

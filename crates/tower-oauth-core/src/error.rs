@@ -122,6 +122,10 @@ pub enum OAuthCode {
     InvalidTarget,
     /// `unsupported_token_type` (RFC 7009 §2.2.1): tokens of this kind cannot be revoked there.
     UnsupportedTokenType,
+    /// `use_dpop_nonce` (RFC 9449 §8): the proof has to carry the nonce that came with this answer.
+    UseDpopNonce,
+    /// `invalid_dpop_proof` (RFC 9449 §5): the server does not take the proof; its clock may be another one than ours.
+    InvalidDpopProof,
     /// A code that this crate does not know. Its text is not kept.
     Other,
 }
@@ -139,6 +143,8 @@ impl OAuthCode {
             "invalid_scope" => Self::InvalidScope,
             "invalid_target" => Self::InvalidTarget,
             "unsupported_token_type" => Self::UnsupportedTokenType,
+            "use_dpop_nonce" => Self::UseDpopNonce,
+            "invalid_dpop_proof" => Self::InvalidDpopProof,
             _ => Self::Other,
         }
     }
@@ -155,6 +161,8 @@ impl OAuthCode {
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
             Self::UnsupportedTokenType => "unsupported_token_type",
+            Self::UseDpopNonce => "use_dpop_nonce",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::Other => "other",
         }
     }

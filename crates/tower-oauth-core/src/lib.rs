@@ -3,7 +3,8 @@
 //! This crate does no IO, starts no task and reads no clock of its own. It holds
 //!
 //! * the **words**: [`Token`], [`TokenId`], [`Secret`], [`Scopes`], [`Issuer`], [`Challenges`], [`Revocation`], [`Error`];
-//! * the **seams**: [`TokenSource`] (who gives tokens), [`RevocationSink`] (who hears that tokens have died) and [`Clock`] (who tells the time);
+//! * the **seams**: [`TokenSource`] (who gives tokens), [`Prover`] (who holds the key that a token is bound to), [`RevocationSink`] (who hears that
+//!   tokens have died) and [`Clock`] (who tells the time);
 //! * the **[codecs](codec)**: one protocol message a file, `encode(&Req) -> http::Request` and
 //!   `decode(http::Response) -> Result`, so that transport is a parameter.
 //!
@@ -14,6 +15,7 @@ mod clock;
 pub mod codec;
 mod error;
 mod json;
+mod prover;
 mod report;
 mod revocation;
 mod scopes;
@@ -25,6 +27,7 @@ mod uri;
 pub use challenge::{Challenge, Challenges};
 pub use clock::{Clock, SystemClock};
 pub use error::{BuildError, Error, ErrorKind, OAuthCode};
+pub use prover::{ProofRequest, Prover, ServerNonces};
 pub use report::{Flush, Report};
 pub use revocation::{Revocation, RevocationSink, Revoked};
 pub use scopes::Scopes;

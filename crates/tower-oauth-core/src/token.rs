@@ -10,7 +10,7 @@ use http::HeaderValue;
 use zeroize::Zeroizing;
 
 use crate::codec::{TokenResponse, TokenType};
-use crate::{Error, ErrorKind, Scopes};
+use crate::{Error, ErrorKind, Prover, Scopes};
 
 /// Names one token within this process; never used twice.
 ///
@@ -33,6 +33,7 @@ struct Inner {
     expires_at: Option<Instant>,
     scopes: Option<Scopes>,
     accepted: AtomicBool,
+    prover: Option<Arc<dyn Prover>>,
 }
 
 impl Token {
@@ -80,6 +81,22 @@ impl Token {
             expires_at: self.0.expires_at,
             scopes: self.0.scopes.clone(),
             accepted: AtomicBool::new(earlier.was_accepted()),
+            prover: self.0.prover.clone(),
+        }))
+    }
+
+    /// The same token, bound to a key (RFC 9449): each request that it goes with brings a proof of that key. Made with it
+    /// before the token is handed on; clones of before know nothing of it.
+    #[must_use]
+    pub fn with_prover(&self, prover: Arc<dyn Prover>) -> Self {
+        Self(Arc::new(Inner {
+            id: self.0.id,
+            header: self.0.header.clone(),
+            obtained_at: self.0.obtained_at,
+            expires_at: self.0.expires_at,
+            scopes: self.0.scopes.clone(),
+            accepted: AtomicBool::new(self.was_accepted()),
+            prover: Some(prover),
         }))
     }
 
@@ -107,6 +124,7 @@ impl Token {
             expires_at,
             scopes,
             accepted: AtomicBool::new(false),
+            prover: None,
         })))
     }
 
@@ -131,6 +149,12 @@ impl Token {
         let (ours, theirs) = (self.0.header.as_bytes(), authorization.as_bytes());
         let differ = |bits: u8, (one, other): (&u8, &u8)| black_box(bits | (one ^ other));
         ours.len() == theirs.len() && ours.iter().zip(theirs).fold(0, differ) == 0
+    }
+
+    /// Who proves that a request may bring this token; `None` for one that is good by itself.
+    #[must_use]
+    pub fn prover(&self) -> Option<&Arc<dyn Prover>> {
+        self.0.prover.as_ref()
     }
 
     /// When the answer arrived.
@@ -176,6 +200,7 @@ impl fmt::Debug for Token {
             .field("expires_at", &self.0.expires_at)
             .field("scopes", &self.0.scopes)
             .field("accepted", &self.was_accepted())
+            .field("is_bound", &self.0.prover.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -54,7 +54,8 @@
 //!
 //! # Signing
 //!
-//! [`SigningKey`] signs what a client proves itself with: a [`ClientAssertion`] (RFC 7523). Tokens are not issued here.
+//! [`SigningKey`] signs what a client proves itself with: a [`ClientAssertion`] (RFC 7523), and by a [`DpopSigner`] the proof beside a token that
+//! is bound to it (RFC 9449). Tokens are not issued here.
 //!
 //! # Limits
 //!
@@ -92,7 +93,7 @@ pub use self::key::{
 pub use self::profile::Profile;
 pub use self::rules::{InvalidRules, Rules, RulesBuilder};
 pub use self::shape::is_jws_shaped;
-pub use self::sign::{ClientAssertion, InvalidSigningKey, SigningKey};
+pub use self::sign::{ClientAssertion, DpopClaims, DpopSigner, InvalidSigningKey, SigningKey};
 #[cfg(feature = "status-list")]
 pub use self::status_list::{
     LARGEST_STATUS_LIST_BYTES, PackedStatusList, StatusList, StatusReference,

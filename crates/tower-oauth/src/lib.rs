@@ -6,8 +6,8 @@ pub mod guide;
 
 pub use tower_oauth_core::{
     BoxFuture, BuildError, Challenge, Challenges, Clock, EndpointUri, Error, ErrorKind, Flush,
-    Issuer, Need, OAuthCode, Report, Revocation, RevocationSink, Revoked, Scopes, Secret,
-    SystemClock, Token, TokenId, TokenSource,
+    Issuer, Need, OAuthCode, ProofRequest, Prover, Report, Revocation, RevocationSink, Revoked,
+    Scopes, Secret, ServerNonces, SystemClock, Token, TokenId, TokenSource,
 };
 #[cfg(feature = "transport")]
 #[cfg_attr(docsrs, doc(cfg(feature = "transport")))]
@@ -38,9 +38,16 @@ pub use tower_oauth_client::{
 };
 #[cfg(all(feature = "client", feature = "assertions"))]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "client", feature = "assertions"))))]
-pub use tower_oauth_client::{
-    ClientAssertion, InvalidSigningKey, KeyFile, SigningKey, SigningKeySource,
-};
+pub use tower_oauth_client::{ClientAssertion, KeyFile, SigningKeySource};
+#[cfg(all(feature = "client", feature = "dpop"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "client", feature = "dpop"))))]
+pub use tower_oauth_client::{DpopKey, Thumbprint};
+#[cfg(all(feature = "client", any(feature = "assertions", feature = "dpop")))]
+#[cfg_attr(
+    docsrs,
+    doc(cfg(all(feature = "client", any(feature = "assertions", feature = "dpop"))))
+)]
+pub use tower_oauth_client::{InvalidSigningKey, SigningKey};
 #[cfg(all(feature = "client", feature = "sealed-store"))]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "client", feature = "sealed-store"))))]
 pub use tower_oauth_client::{SealedFile, SealingKey};
@@ -76,8 +83,11 @@ pub use tower_oauth_events::{
 pub use tower_oauth_server::{StatusLists, StatusListsBuilder};
 
 /// JWS, JWK and claims, as the server door uses them, and what the client door signs with.
-#[cfg(any(feature = "server", feature = "assertions"))]
-#[cfg_attr(docsrs, doc(cfg(any(feature = "server", feature = "assertions"))))]
+#[cfg(any(feature = "server", feature = "assertions", feature = "dpop"))]
+#[cfg_attr(
+    docsrs,
+    doc(cfg(any(feature = "server", feature = "assertions", feature = "dpop")))
+)]
 pub use tower_oauth_jose as jose;
 
 /// What most programs need.

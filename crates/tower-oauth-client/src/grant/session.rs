@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tower_oauth_core::codec::{
     RevocationRequest, TokenAnswer, TokenHint, TokenRequest, TokenResponse,
 };
-use tower_oauth_core::{Clock, Error, ErrorKind, Secret};
+use tower_oauth_core::{Clock, Error, ErrorKind, Prover, Secret};
 
 use super::redeem::ROUNDS;
 use super::{LostRefresh, RefreshTokenStore, SessionId, StoredRefreshToken};
@@ -97,6 +97,11 @@ impl Session {
     pub(crate) fn now(&self) -> (u64, bool) {
         let state = self.state();
         (state.epoch, state.logged_out)
+    }
+
+    /// What the tokens of the session are bound to, if they are.
+    pub(crate) fn prover(&self) -> Option<Arc<dyn Prover>> {
+        self.edge.prover()
     }
 
     pub(super) fn clock(&self) -> &dyn Clock {

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::Request;
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_oauth_core::{BoxFuture, Error, Token};
 use tower_service::Service;
@@ -12,6 +12,7 @@ use tower_service::Service;
 use super::Shared;
 use crate::deadline::{Deadline, Timer};
 use crate::error::BoxError;
+use crate::prove::ProvenTo;
 use crate::stamp::put;
 use crate::{ClientError, NoToken};
 
@@ -36,7 +37,7 @@ pin_project! {
             held: Option<Held<S, B>>,
         },
         // The inner service works.
-        Sent { #[pin] answer: F },
+        Sent { #[pin] answer: F, server: Option<ProvenTo> },
         // Nothing was sent.
         Refused { error: Option<ClientError> },
     }
@@ -54,8 +55,9 @@ impl<S, B> InjectTokenFuture<S, B>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn sent(answer: S::Future) -> Self {
-        Self { state: State::Sent { answer } }
+    /// With the server that a proof went to, if one did.
+    pub(super) fn sent(answer: S::Future, server: Option<ProvenTo>) -> Self {
+        Self { state: State::Sent { answer, server } }
     }
 
     pub(super) fn refused(error: ClientError) -> Self {
@@ -75,9 +77,9 @@ where
     }
 }
 
-impl<S, B> Future for InjectTokenFuture<S, B>
+impl<S, B, R> Future for InjectTokenFuture<S, B>
 where
-    S: Service<Request<B>>,
+    S: Service<Request<B>, Response = Response<R>>,
     S::Error: Into<BoxError>,
 {
     type Output = Result<S::Response, ClientError>;
@@ -103,12 +105,18 @@ where
                     {
                         return late();
                     }
-                    put(&token, &mut request);
+                    put(&token, &shared.guard, &mut request, None)?;
+                    let server = ProvenTo::of(&token, &shared.guard, request.uri());
                     let answer = service.call(request);
-                    this.state.set(State::Sent { answer });
+                    this.state.set(State::Sent { answer, server });
                 }
-                StateProj::Sent { answer } => {
-                    return answer.poll(cx).map_err(|error| ClientError::Inner(error.into()));
+                StateProj::Sent { answer, server } => {
+                    let answer = ready!(answer.poll(cx))
+                        .map_err(|error| ClientError::Inner(error.into()))?;
+                    if let Some(server) = server {
+                        server.hear(answer.headers());
+                    }
+                    return Poll::Ready(Ok(answer));
                 }
                 StateProj::Refused { error } => {
                     return error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));

@@ -17,7 +17,9 @@ use crate::select::Sources;
 /// the origins that it is meant for. If the source has no token at hand the request waits for one; if there is none to be had the
 /// request is not sent and the error is [`ClientError::Token`](crate::ClientError::Token).
 ///
-/// This layer does not look at answers. To have a dead token replaced and the request sent again,
+/// A token that is bound to a key (`TokenCacheBuilder::dpop`, feature `dpop`) goes with a proof for each request (RFC 9449 §7.1).
+///
+/// This layer does not judge answers; of them it takes the nonces for later proofs. To have a dead token replaced and the request sent again,
 /// use [`RetryInvalidTokenLayer`](crate::RetryInvalidTokenLayer); it stamps too.
 ///
 /// ```

@@ -2,15 +2,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::Request;
+use http::{Request, Response};
 use tower_oauth_core::{Need, TokenSource};
 use tower_service::Service;
 
 use super::{InjectTokenFuture, InjectTokenLayer, Shared};
 use crate::error::BoxError;
+use crate::prove::ProvenTo;
 use crate::select::Selected;
 use crate::stamp::{Stamped, stamp};
-use crate::{ClientError, NoToken, RefusedRequest};
+use crate::{ClientError, NoToken};
 
 /// The service of [`InjectTokenLayer`](crate::InjectTokenLayer).
 #[derive(Clone)]
@@ -46,9 +47,9 @@ impl<S> InjectToken<S> {
     }
 }
 
-impl<S, B> Service<Request<B>> for InjectToken<S>
+impl<S, B, R> Service<Request<B>> for InjectToken<S>
 where
-    S: Service<Request<B>> + Clone,
+    S: Service<Request<B>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
 {
     type Response = S::Response;
@@ -71,12 +72,12 @@ where
         }
         let source = self.shared.sources.get(&selected);
         match stamp(source, &self.shared.guard, &mut request) {
-            Stamped::Ours(_) | Stamped::Foreign => {
-                InjectTokenFuture::sent(self.inner.call(request))
+            Stamped::Ours(token) => {
+                let server = ProvenTo::of(&token, &self.shared.guard, request.uri());
+                InjectTokenFuture::sent(self.inner.call(request), server)
             }
-            Stamped::Refused(why) => {
-                InjectTokenFuture::refused(ClientError::Refused(RefusedRequest::new(why)))
-            }
+            Stamped::Foreign => InjectTokenFuture::sent(self.inner.call(request), None),
+            Stamped::Refused(error) => InjectTokenFuture::refused(error),
             Stamped::Nobody => {
                 // The call happens after a wait: the instance that was polled ready goes along, a
                 // clone takes its place.

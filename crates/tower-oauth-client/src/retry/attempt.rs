@@ -1,9 +1,9 @@
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use tower_oauth_core::{BoxFuture, Error, Need, Report, Token, TokenId};
 
+use super::nonce::{Spare, Wants};
 use super::rights::Resource;
 use super::{Call, DealtWith, IsReplay};
-use crate::capture::Captured;
 use crate::stamp::put;
 use crate::{Replayed, TokenVerdict};
 
@@ -11,14 +11,11 @@ use crate::{Replayed, TokenVerdict};
 pub(super) struct Attempt<S, B> {
     pub(super) call: Call,
     pub(super) token: Token,
-    /// Not ready; a replay makes it so.
-    pub(super) service: S,
-    pub(super) head: Request<()>,
-    pub(super) body: Captured<B>,
+    pub(super) spare: Spare<S, B>,
 }
 
 /// What is left when the second attempt is on its way.
-pub(super) struct Sent {
+pub(super) struct Sent<S, B> {
     pub(super) call: Call,
     /// The token that was refused.
     refused: TokenId,
@@ -26,18 +23,33 @@ pub(super) struct Sent {
     resource: Resource,
     /// The one that was sent in its place.
     token: Token,
+    uri: Uri,
+    /// For the server that takes the new token, and wants a nonce in its proof.
+    spare: Option<Spare<S, B>>,
 }
 
 /// A second attempt, before its service is ready.
 pub(super) struct Again<S, B> {
     pub(super) service: S,
     pub(super) request: Request<B>,
-    pub(super) sent: Sent,
+    pub(super) sent: Sent<S, B>,
 }
 
 impl<S, B> Attempt<S, B> {
     pub(super) fn resource(&self) -> Resource {
-        self.call.shared.rights.resource(&self.head)
+        self.call.shared.rights.resource(&self.spare.head)
+    }
+
+    /// Learns what the answer says of nonces, and reads whether it asks for one.
+    pub(super) fn wants<R>(&self, response: &Response<R>) -> Wants {
+        self.call.wants(&self.token, self.spare.head.uri(), response)
+    }
+
+    /// The same attempt with the same token and another proof, if the whole body is there, and time.
+    pub(super) fn prove_again(self, nonce: &str) -> Option<(S, Request<B>, Call, Token)> {
+        let Self { mut call, token, spare } = self;
+        let (service, request) = spare.prove_again(&mut call, &token, nonce)?;
+        Some((service, request, call, token))
     }
 
     /// Asks for another token. The exchange starts here and goes on whatever becomes of this request,
@@ -48,7 +60,7 @@ impl<S, B> Attempt<S, B> {
             source.report(Report::Flush(refused, flush));
         }
         let token = source.fetch(Need::Unlike(refused));
-        if !self.body.can_rewind() {
+        if !self.spare.body.can_rewind() {
             source.report(Report::NotReplayable(refused));
         }
         token
@@ -62,7 +74,8 @@ impl<S, B> Attempt<S, B> {
     ) -> Option<Again<S, B>> {
         let token = renewed.ok()?;
         let resource = self.resource();
-        let Self { call, token: first, service, head, body } = self;
+        let Self { call, token: first, spare } = self;
+        let Spare { service, head, body } = spare;
         // A source that hands the refused token back, under whatever name, has nothing new to try.
         if token.header() == first.header() {
             call.source().report(Report::SameTokenAgain(first.id()));
@@ -77,10 +90,11 @@ impl<S, B> Attempt<S, B> {
         if !call.is_in_time(&mut request) {
             return None;
         }
-        put(&token, &mut request);
+        put(&token, &call.shared.guard, &mut request, None).ok()?;
         request.extensions_mut().insert(IsReplay);
         let was_forbidden = refused.status() == http::StatusCode::FORBIDDEN;
-        let sent = Sent { call, refused: first.id(), was_forbidden, resource, token };
+        let (refused, uri) = (first.id(), request.uri().clone());
+        let sent = Sent { call, refused, was_forbidden, resource, token, uri, spare: None };
         Some(Again { service, request, sent })
     }
 
@@ -93,9 +107,28 @@ impl<S, B> Attempt<S, B> {
     }
 }
 
-impl Sent {
+impl<S, B> Sent<S, B> {
     pub(super) fn call(&self) -> &Call {
         &self.call
+    }
+
+    /// Whether the server may yet ask for a nonce.
+    pub(super) fn needs_spare(&self) -> bool {
+        self.token.prover().is_some() && !self.call.is_reproof
+    }
+
+    pub(super) fn keep(&mut self, spare: Spare<S, B>) {
+        self.spare = Some(spare);
+    }
+
+    /// Learns what the answer says of nonces, and reads whether it asks for one.
+    pub(super) fn wants<R>(&self, response: &Response<R>) -> Wants {
+        self.call.wants(&self.token, &self.uri, response)
+    }
+
+    /// The second attempt once more, with another proof.
+    pub(super) fn prove_again(&mut self, nonce: &str) -> Option<(S, Request<B>)> {
+        self.spare.take()?.prove_again(&mut self.call, &self.token, nonce)
     }
 
     /// The second answer. Whatever it says: one replay at most.
@@ -104,7 +137,7 @@ impl Sent {
         verdict: TokenVerdict,
         mut response: Response<R>,
     ) -> Response<R> {
-        let Self { call, refused, was_forbidden, resource, token } = self;
+        let Self { call, refused, was_forbidden, resource, token, .. } = self;
         let rights = &call.shared.rights;
         let is_forbidden = response.status() == http::StatusCode::FORBIDDEN;
         if verdict == TokenVerdict::Accepted {

@@ -2,6 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
@@ -13,6 +14,7 @@ use super::Call;
 use super::attempt::{Again, Attempt, Sent};
 use super::judge::{Finding, is_dealt_with};
 use super::mode::{Answers, Mode};
+use super::nonce::{Spare, Wants, mark};
 use crate::deadline::{Deadline, Timer};
 use crate::error::BoxError;
 use crate::stamp::put;
@@ -59,11 +61,13 @@ pin_project! {
             refused: Option<Response<A>>,
         },
         // The request is whole again; the service that it goes to is made ready.
-        Readying { service: S, request: Option<Request<B>>, sent: Option<Sent> },
+        Readying { service: S, request: Option<Request<B>>, sent: Option<Sent<S, B>> },
         // The second attempt.
-        Second { #[pin] answer: F, sent: Option<Sent> },
+        Second { #[pin] answer: F, sent: Option<Sent<S, B>> },
         // The head of its answer was not enough either.
-        ReadingSecond { #[pin] start: K, sent: Option<Sent> },
+        ReadingSecond { #[pin] start: K, sent: Option<Sent<S, B>> },
+        // The server wants a nonce in the proof: the first attempt once more, with the same token.
+        Proving { service: Option<S>, held: Option<(Call, Token, Request<B>)> },
         // Not ours to judge.
         Passing { #[pin] answer: F },
         // Nothing was sent.
@@ -120,16 +124,67 @@ where
     S: Service<Request<B>> + Clone,
     M: Mode<B>,
 {
+    let (spare, request) = spare::<S, M, B>(&call, &ready, request);
+    let attempt = Attempt { call, token, spare };
+    State::First { answer: ready.call(request), attempt: Some(attempt) }
+}
+
+/// Keeps what it takes to send the request again.
+fn spare<S, M, B>(call: &Call, ready: &S, request: Request<B>) -> (Spare<S, B>, Request<B>)
+where
+    S: Clone,
+    M: Mode<B>,
+{
     let (head, body) = request.into_parts();
     let (body, captured) = M::capture(body, call.shared.max_recorded);
-    let attempt = Attempt {
-        call,
-        token,
+    let spare = Spare {
         service: ready.clone(),
         head: Request::from_parts(head.clone(), ()),
         body: captured,
     };
-    State::First { answer: ready.call(Request::from_parts(head, body)), attempt: Some(attempt) }
+    (spare, Request::from_parts(head, body))
+}
+
+/// The first attempt again, with the nonce that its answer wants; or that answer, where there is none.
+fn prove_again<S, B, A, K, F>(
+    attempt: Attempt<S, B>,
+    nonce: Option<Arc<str>>,
+    mut challenge: Response<A>,
+) -> Next<State<S, B, A, K, F>, A> {
+    challenge.extensions_mut().insert(TokenVerdict::Silent);
+    mark(&attempt.call, &mut challenge);
+    match nonce.and_then(|nonce| attempt.prove_again(&nonce)) {
+        Some((service, request, call, token)) => {
+            let (service, held) = (Some(service), Some((call, token, request)));
+            Next::Go(State::Proving { service, held })
+        }
+        None => Next::Done(challenge),
+    }
+}
+
+/// What the head of the first answer leads to.
+fn judge_first<S, M, B, R, A, K, F>(
+    attempt: Attempt<S, B>,
+    response: Response<R>,
+) -> Next<State<S, B, A, K, F>, A>
+where
+    M: Answers<R, Body = A, Read = K>,
+{
+    let shared = &attempt.call.shared;
+    match shared.judge(response) {
+        (TokenVerdict::Accepted, response) => {
+            attempt.token.mark_accepted();
+            Next::Done(M::leave(response))
+        }
+        (TokenVerdict::NeedsBody, response) => match M::read(response) {
+            Ok(start) => Next::Go(State::Reading { start, attempt: Some(attempt) }),
+            Err(response) => {
+                let (verdict, response) = shared.judge_start(&[], response);
+                decide(attempt, verdict, M::leave(response))
+            }
+        },
+        (verdict, response) => decide(attempt, verdict, M::leave(response)),
+    }
 }
 
 /// What a verdict on the first answer leads to.
@@ -159,7 +214,7 @@ fn renew<S, B, A, K, F>(
 ) -> Next<State<S, B, A, K, F>, A> {
     let token = attempt.renew(verdict);
     refused.extensions_mut().insert(verdict);
-    if !attempt.body.can_rewind() {
+    if !attempt.spare.body.can_rewind() {
         return Next::Done(refused);
     }
     let timer = Deadline::timer(attempt.call.deadline, &*attempt.call.shared.clock);
@@ -194,7 +249,7 @@ where
                     if !call.is_in_time(&mut request) {
                         return late();
                     }
-                    put(&token, &mut request);
+                    put(&token, &call.shared.guard, &mut request, None)?;
                     Next::Go(first::<S, M, B, _, _>(call, token, service, request))
                 }
                 StateProj::First { answer, attempt } => {
@@ -205,20 +260,9 @@ where
                     if is_dealt_with(&response, &attempt.token) {
                         return Poll::Ready(Ok(M::leave(response)));
                     }
-                    let shared = &attempt.call.shared;
-                    match shared.judge(response) {
-                        (TokenVerdict::Accepted, response) => {
-                            attempt.token.mark_accepted();
-                            Next::Done(M::leave(response))
-                        }
-                        (TokenVerdict::NeedsBody, response) => match M::read(response) {
-                            Ok(start) => Next::Go(State::Reading { start, attempt: Some(attempt) }),
-                            Err(response) => {
-                                let (verdict, response) = shared.judge_start(&[], response);
-                                decide(attempt, verdict, M::leave(response))
-                            }
-                        },
-                        (verdict, response) => decide(attempt, verdict, M::leave(response)),
+                    match attempt.wants(&response) {
+                        Wants::Nonce(nonce) => prove_again(attempt, nonce, M::leave(response)),
+                        Wants::Nothing => judge_first::<S, M, B, R, _, _, _>(attempt, response),
                     }
                 }
                 StateProj::Reading { start, attempt } => {
@@ -275,16 +319,45 @@ where
                 }
                 StateProj::Readying { service, request, sent } => {
                     ready!(service.poll_ready(cx)).map_err(inner)?;
-                    let Some(request) = request.take() else {
+                    let Some(mut request) = request.take() else {
                         return Poll::Pending;
                     };
+                    if let Some(sent) = sent.as_mut().filter(|sent| sent.needs_spare()) {
+                        let (spare, whole) = spare::<S, M, B>(sent.call(), service, request);
+                        sent.keep(spare);
+                        request = whole;
+                    }
                     Next::Go(State::Second { answer: service.call(request), sent: sent.take() })
+                }
+                StateProj::Proving { service, held } => {
+                    if let Some(service) = service {
+                        ready!(service.poll_ready(cx)).map_err(inner)?;
+                    }
+                    let (Some(ready), Some((call, token, request))) = (service.take(), held.take())
+                    else {
+                        return Poll::Pending;
+                    };
+                    Next::Go(first::<S, M, B, _, _>(call, token, ready, request))
                 }
                 StateProj::Second { answer, sent } => {
                     let response = ready!(answer.poll(cx)).map_err(inner)?;
-                    let Some(sent) = sent.take() else {
+                    let Some(mut sent) = sent.take() else {
                         return Poll::Ready(Ok(M::leave(response)));
                     };
+                    if let Wants::Nonce(nonce) = sent.wants(&response) {
+                        match nonce.and_then(|nonce| sent.prove_again(&nonce)) {
+                            Some((service, request)) => {
+                                let (request, sent) = (Some(request), Some(sent));
+                                this.state.set(State::Readying { service, request, sent });
+                                continue;
+                            }
+                            None => {
+                                let response = M::leave(response);
+                                let response = sent.conclude(TokenVerdict::Silent, response);
+                                return Poll::Ready(Ok(response));
+                            }
+                        }
+                    }
                     match sent.call().shared.judge(response) {
                         (TokenVerdict::NeedsBody, response) => match M::read(response) {
                             Ok(start) => Next::Go(State::ReadingSecond { start, sent: Some(sent) }),

@@ -27,7 +27,9 @@ use crate::{ConfirmWithIntrospection, RejectionPolicy, SelectSource, StandardPol
 ///
 /// 6. The token goes by `https` or to this machine, and with [`with_origins`](Self::with_origins) only to the
 ///    origins that it is meant for.
-/// 7. The verdict stands in the extensions of the answer: [`TokenVerdict`](crate::TokenVerdict),
+/// 7. A token that is bound to a key (`TokenCacheBuilder::dpop`, feature `dpop`) goes with a proof for each attempt. A server that
+///    asks for a nonce in it (RFC 9449 §9) gets the request again with the same token: once, beside the replay of rule 1.
+/// 8. The verdict stands in the extensions of the answer: [`TokenVerdict`](crate::TokenVerdict),
 ///    [`Replayed`](crate::Replayed).
 ///
 /// The inner service must see the same body type as the caller, hence [`CaptureBody`](crate::CaptureBody).

@@ -5,6 +5,7 @@ mod future;
 mod judge;
 mod layer;
 mod mode;
+mod nonce;
 mod read;
 mod rights;
 mod service;
@@ -44,6 +45,8 @@ struct Call {
     shared: Arc<Shared>,
     selected: Selected,
     deadline: Option<Deadline>,
+    /// It was sent again with the nonce that the server had asked for.
+    is_reproof: bool,
 }
 
 impl Call {
@@ -69,6 +72,11 @@ pub struct Replayed;
 /// It is put on the replay only, and losing it on the way costs a further replay, not correctness.
 #[derive(Clone, Copy)]
 struct IsReplay;
+
+/// Marks a request that is sent again with the nonce that its server has asked for, and an answer that asks for another one all the
+/// same: for a second retry layer inside or outside.
+#[derive(Clone, Copy)]
+struct IsReproof;
 
 /// Marks an answer to a request that a layer inside has sent again because this token was rejected,
 /// for a second retry layer outside: one replay at most. Losing it costs a further replay, no more.

@@ -8,12 +8,14 @@ use tower_oauth_core::{Need, TokenSource};
 use tower_service::Service;
 
 use super::mode::{Answers, Mode};
-use super::{Call, IsReplay, Replay, RetryInvalidTokenFuture, RetryInvalidTokenLayer, Shared};
+use super::{
+    Call, IsReplay, IsReproof, Replay, RetryInvalidTokenFuture, RetryInvalidTokenLayer, Shared,
+};
 use crate::deadline::Deadline;
 use crate::error::BoxError;
 use crate::select::Selected;
 use crate::stamp::{Stamped, stamp};
-use crate::{ClientError, NoToken, RefusedRequest};
+use crate::{ClientError, NoToken};
 
 /// The service of [`RetryInvalidTokenLayer`](crate::RetryInvalidTokenLayer).
 pub struct RetryInvalidToken<S, M = Replay> {
@@ -83,17 +85,17 @@ where
         }
         let source = self.shared.sources.get(&selected);
         let is_replay = request.extensions().get::<IsReplay>().is_some();
+        let is_reproof = request.extensions().get::<IsReproof>().is_some();
         let stamped = stamp(source, &self.shared.guard, &mut request);
         let call = |selected| Call {
             shared: Arc::clone(&self.shared),
             selected,
             deadline: Deadline::of(request.headers(), &*self.shared.clock),
+            is_reproof,
         };
         match stamped {
             Stamped::Foreign => RetryInvalidTokenFuture::pass(ready, request),
-            Stamped::Refused(why) => {
-                RetryInvalidTokenFuture::refuse(ClientError::Refused(RefusedRequest::new(why)))
-            }
+            Stamped::Refused(error) => RetryInvalidTokenFuture::refuse(error),
             // The layer outside judges the answer.
             Stamped::Ours(_) if is_replay => RetryInvalidTokenFuture::pass(ready, request),
             Stamped::Ours(token) => {

@@ -13,6 +13,8 @@ use super::exchange::TokenService;
 use super::source_fn::Foreign;
 use super::{AuthMethod, TokenCache, TokenCacheBuilder};
 use crate::auth::Client;
+#[cfg(feature = "dpop")]
+use crate::dpop::KeyProver;
 use crate::grant::{Chain, Link, MemoryStore, Session, SessionId};
 
 impl TokenCacheBuilder {
@@ -78,6 +80,8 @@ impl TokenCacheBuilder {
             ("revocation_endpoint", self.revocation_endpoint.as_deref()),
             ("trust_host", self.trusted_hosts.first().map(String::as_str)),
             ("http_client", self.http.as_ref().map(|_| "")),
+            #[cfg(feature = "dpop")]
+            ("dpop", self.dpop.as_ref().map(|_| "")),
         ];
         for (option, value) in set_in_vain {
             if let Some(value) = value {
@@ -134,6 +138,8 @@ impl TokenCacheBuilder {
             http,
             deadline: self.deadline,
             clock: Arc::clone(&self.clock),
+            #[cfg(feature = "dpop")]
+            dpop: self.dpop.clone().map(|key| KeyProver::new(key, Arc::clone(&self.clock)).into()),
         };
         let store = self.store.clone().unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let seed = self.refresh_token.clone();

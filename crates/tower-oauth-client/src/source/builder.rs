@@ -12,6 +12,8 @@ use super::TokenCache;
 use super::exchange::TokenService;
 use super::source_fn::Call;
 use crate::auth::{Client, SecretSource};
+#[cfg(feature = "dpop")]
+use crate::dpop::DpopKey;
 use crate::grant::{LostRefresh, RefreshTokenStore, SubjectToken};
 
 /// How the client authenticates at the token endpoint, by the names of RFC 7591 §2.
@@ -70,6 +72,8 @@ pub struct TokenCacheBuilder {
     pub(super) deadline: Duration,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) max_age: Option<Duration>,
+    #[cfg(feature = "dpop")]
+    pub(super) dpop: Option<DpopKey>,
 }
 
 pub(super) enum Place {
@@ -103,6 +107,8 @@ impl TokenCacheBuilder {
             deadline: Endpoint::<(), ()>::DEFAULT_DEADLINE,
             clock: Arc::new(SystemClock),
             max_age: None,
+            #[cfg(feature = "dpop")]
+            dpop: None,
         }
     }
 
@@ -170,6 +176,23 @@ impl TokenCacheBuilder {
     /// Adds an `audience`, for servers that take that parameter.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audiences.push(audience.into());
+        self
+    }
+
+    /// Asks for tokens that are bound to this key (RFC 9449), and sends a proof of it with each request: `Authorization: DPoP …` and `DPoP: …`.
+    ///
+    /// 1. The token request carries a proof; an answer whose `token_type` is not `DPoP` is discarded (§5).
+    /// 2. Each request of the layers has a proof of its own: for its method, its target without query, and the token (§7). Layers that
+    ///    send a request again by themselves (retries, redirects) belong *outside* of the token's layer.
+    /// 3. A nonce that a server has named goes into the next proofs for it. One that asks for a nonce (`use_dpop_nonce`, §8, §9) gets the
+    ///    request again, once, with the same token; [`InjectTokenLayer`](crate::InjectTokenLayer) alone sends nothing again.
+    /// 4. A tonic `Channel` adds its origin below the layers: name it by
+    ///    [`dpop_origin`](crate::RetryInvalidTokenLayer::dpop_origin).
+    ///
+    /// The caches of [`build_keyed`](Self::build_keyed) share the key. Refresh tokens of a public client are bound to it as well.
+    #[cfg(feature = "dpop")]
+    pub fn dpop(mut self, key: DpopKey) -> Self {
+        self.dpop = Some(key);
         self
     }
 

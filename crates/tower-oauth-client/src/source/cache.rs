@@ -8,7 +8,7 @@ use http::HeaderValue;
 use tower_layer::Layer;
 use tower_oauth_core::codec::{TokenRequest, TokenResponse};
 use tower_oauth_core::{
-    BoxFuture, Clock, Error, ErrorKind, Flush, Need, Report, Token, TokenSource,
+    BoxFuture, Clock, Error, ErrorKind, Flush, Need, Prover, Report, Token, TokenSource,
 };
 use tower_service::Service;
 use tower_single_flight::{FlightError, ResponseFuture, SingleFlight, SingleFlightLayer};
@@ -103,6 +103,8 @@ struct Shared {
     changing: Mutex<()>,
     clock: Arc<dyn Clock>,
     announcer: Announcer,
+    /// What the tokens are bound to, if they are.
+    prover: Option<Arc<dyn Prover>>,
 }
 
 /// What a caller of [`Inner::at_hand`] gets.
@@ -130,6 +132,7 @@ impl TokenCache {
             changing: Mutex::new(()),
             clock: Arc::clone(&parts.clock),
             announcer: Announcer::default(),
+            prover: parts.session.as_ref().and_then(|session| session.prover()),
         });
         let renew = Renew {
             exchange: Exchange::new(parts.service, parts.clock, parts.deadline),
@@ -404,6 +407,10 @@ impl Shared {
     /// it is the one that was refused there is nothing new.
     fn name(&self, response: &TokenResponse) -> Result<Token, Error> {
         let fresh = Token::from_response(response, self.clock.now())?;
+        let fresh = match &self.prover {
+            Some(prover) => fresh.with_prover(Arc::clone(prover)),
+            None => fresh,
+        };
         let state = self.snapshot.load();
         if state.is_nothing_new(fresh.header()) {
             return Err(ErrorKind::NotRenewable.into());

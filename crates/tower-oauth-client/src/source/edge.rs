@@ -2,14 +2,18 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+#[cfg(feature = "dpop")]
+use tower_oauth_core::codec::TokenType;
 use tower_oauth_core::codec::{
     ClientAuth, Codec, RevocationCodec, RevocationRequest, TokenAnswer, TokenCodec, TokenRequest,
 };
-use tower_oauth_core::{Clock, EndpointUri, Error, ErrorKind, OAuthCode};
+use tower_oauth_core::{Clock, EndpointUri, Error, ErrorKind, OAuthCode, Prover};
 use tower_oauth_endpoint::{Endpoint, HttpClient, Locator};
 use tower_service::Service;
 
 use crate::auth::{Client, Resolved, Try};
+#[cfg(feature = "dpop")]
+use crate::dpop::{KeyProver, ProvenCodec};
 
 /// The endpoints of one client at its authorization server, wherever they are.
 #[derive(Clone)]
@@ -22,6 +26,9 @@ pub(crate) struct ClientEdge {
     pub(crate) http: HttpClient,
     pub(crate) deadline: Duration,
     pub(crate) clock: Arc<dyn Clock>,
+    /// What tokens are to be bound to.
+    #[cfg(feature = "dpop")]
+    pub(crate) dpop: Option<Arc<KeyProver>>,
 }
 
 impl ClientEdge {
@@ -32,6 +39,15 @@ impl ClientEdge {
         request: TokenRequest,
         may_repeat: impl Fn(&Error) -> bool,
     ) -> Result<TokenAnswer, Error> {
+        #[cfg(feature = "dpop")]
+        if let Some(prover) = &self.dpop {
+            let codec = |uri: EndpointUri, auth| {
+                let at = uri.as_uri().clone();
+                let codec = TokenCodec::new(uri, auth).with_token_type(TokenType::Dpop).rotating();
+                ProvenCodec::new(codec, Arc::clone(prover), at)
+            };
+            return self.send(&self.tokens, codec, request, may_repeat).await;
+        }
         let codec = |uri, auth| TokenCodec::new(uri, auth).rotating();
         self.send(&self.tokens, codec, request, may_repeat).await
     }
@@ -44,7 +60,8 @@ impl ClientEdge {
         self.send(revocation, RevocationCodec::new, request, |_| true).await
     }
 
-    /// Sends with what proves the client at the moment; once more, if the server refuses that and there is something newer.
+    /// Sends with what proves the client at the moment; once more, if the server refuses that and there is something newer, or if it
+    /// wants the nonce in the proof that it has just named (RFC 9449 §8).
     async fn send<C>(
         &self,
         place: &Locator,
@@ -61,7 +78,7 @@ impl ClientEdge {
         loop {
             let used = Mutex::new(None::<Resolved>);
             let (codec, request, used) = (&codec, &request, &used);
-            let call = |uri: EndpointUri| async move {
+            let call_once = |uri: EndpointUri| async move {
                 // Anew for each address: an assertion is good for one try.
                 let at = Try {
                     issuer: self.issuer.as_deref(),
@@ -75,6 +92,14 @@ impl ClientEdge {
                     Endpoint::new(codec, self.http.clone()).with_deadline(self.deadline);
                 poll_fn(|cx| endpoint.poll_ready(cx)).await?;
                 endpoint.call(request.clone()).await
+            };
+            let call = |uri: EndpointUri| async move {
+                match call_once(uri.clone()).await {
+                    Err(error) if self.prover().is_some() && asks_for_nonce(&error) => {
+                        call_once(uri).await
+                    }
+                    result => result,
+                }
             };
             let result = place.call_where(call, &may_repeat).await;
             let used = used.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -93,4 +118,20 @@ impl ClientEdge {
             return result;
         }
     }
+
+    /// Who proves that we hold the key which tokens are bound to.
+    #[cfg(feature = "dpop")]
+    pub(crate) fn prover(&self) -> Option<Arc<dyn Prover>> {
+        self.dpop.clone().map(|prover| prover as _)
+    }
+
+    /// Without the feature there is no key.
+    #[cfg(not(feature = "dpop"))]
+    pub(crate) fn prover(&self) -> Option<Arc<dyn Prover>> {
+        None
+    }
+}
+
+fn asks_for_nonce(error: &Error) -> bool {
+    error.kind() == ErrorKind::OAuth(OAuthCode::UseDpopNonce)
 }

@@ -48,6 +48,12 @@ impl Body for Framed {
     }
 }
 
+/// A body of these parts, without a length.
+pub(crate) fn frames(parts: impl IntoIterator<Item = io::Result<Bytes>>) -> Framed {
+    let frames = parts.into_iter().map(|part| part.map(Frame::data)).collect();
+    Framed { frames, announced: None }
+}
+
 fn data(text: &'static str) -> Frame<Bytes> {
     Frame::data(Bytes::from_static(text.as_bytes()))
 }

@@ -27,6 +27,7 @@ mod layers;
 mod observed;
 mod operators;
 mod origins;
+mod proofs;
 mod refresh;
 mod rejections;
 mod replay;

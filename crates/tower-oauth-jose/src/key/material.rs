@@ -9,12 +9,12 @@ use aws_lc_rs::signature::{
     RsaPublicKeyComponents, VerificationAlgorithm,
 };
 
-use super::{Backend, Inner, Prepared, SkipReason, Thumbprint, VerifyingKey, ed25519, rsa};
+use super::{Backend, Inner, Prepared, SkipReason, Thumbprint, VerifyingKey, der, ed25519, rsa};
 use crate::algorithm::{Algorithm, AlgorithmSet};
 use crate::base64url;
 
 /// The public material of a key, in bytes.
-pub(super) enum Public {
+pub(crate) enum Public {
     Rsa { n: Vec<u8>, e: Vec<u8> },
     P256 { x: Vec<u8>, y: Vec<u8> },
     P384 { x: Vec<u8>, y: Vec<u8> },
@@ -22,8 +22,40 @@ pub(super) enum Public {
 }
 
 impl Public {
+    /// Of an RSA key in the form of RFC 8017.
+    pub(crate) fn rsa(key: &[u8]) -> Option<Self> {
+        der::rsa(key).ok()
+    }
+
+    /// Of a point in the uncompressed form.
+    pub(crate) fn p256(point: &[u8]) -> Option<Self> {
+        der::ec_point(point, 32).ok().map(|(x, y)| Self::P256 { x, y })
+    }
+
+    /// Of a point in the uncompressed form.
+    pub(crate) fn p384(point: &[u8]) -> Option<Self> {
+        der::ec_point(point, 48).ok().map(|(x, y)| Self::P384 { x, y })
+    }
+
+    /// The required members, sorted by name: the text whose digest is the thumbprint.
+    pub(crate) fn to_jwk(&self) -> String {
+        let text = |bytes: &[u8]| base64url::encode(bytes);
+        match self {
+            Self::Rsa { n, e } => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, text(e), text(n)),
+            Self::P256 { x, y } => {
+                format!(r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#, text(x), text(y))
+            }
+            Self::P384 { x, y } => {
+                format!(r#"{{"crv":"P-384","kty":"EC","x":"{}","y":"{}"}}"#, text(x), text(y))
+            }
+            Self::Ed25519 { x } => {
+                format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, text(x))
+            }
+        }
+    }
+
     /// Takes the same way as a JWK, through the same checks and to the same thumbprint.
-    pub(super) fn into_key(self) -> Result<VerifyingKey, SkipReason> {
+    pub(crate) fn into_key(self) -> Result<VerifyingKey, SkipReason> {
         let text = |bytes: Vec<u8>| base64url::encode(bytes);
         match self {
             Self::Rsa { n, e } => Material::Rsa { n: &text(n), e: &text(e) }.bind(None, None),

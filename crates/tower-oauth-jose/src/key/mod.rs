@@ -17,6 +17,7 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::signature::ParsedPublicKey;
 
 pub use self::jwk::SkipReason;
+pub(crate) use self::material::Public;
 pub(crate) use self::pem::read_pkcs8_pem;
 pub use self::set::{Candidates, KeyDiff, KeySet, KeySetError, NoKey, SkippedKey};
 pub use self::thumbprint::Thumbprint;

@@ -5,13 +5,13 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-    RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384,
-    RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
+    KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256,
+    RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
 };
 use serde_json::{Value, json};
 
 use crate::algorithm::Algorithm;
-use crate::key::read_pkcs8_pem;
+use crate::key::{Public, Thumbprint, read_pkcs8_pem};
 use crate::{MAX_KID_BYTES, base64url};
 
 /// A key that signs JWTs, bound to one algorithm.
@@ -58,6 +58,8 @@ pub enum InvalidSigningKey {
     ShortSecret,
     /// The key id is empty or longer than 256 bytes.
     InvalidKid,
+    /// The backend could not make a key, for want of randomness.
+    NotGenerated,
 }
 
 // === impl SigningKey ===
@@ -117,6 +119,35 @@ impl SigningKey {
         Ok(Self { algorithm, kid: None, material })
     }
 
+    /// Makes a new key for ES256, ES384 or EdDSA. It lives in this process: there is no way to write it down.
+    ///
+    /// # Errors
+    ///
+    /// `algorithm` is another one, or the backend has no randomness.
+    ///
+    /// ```
+    /// use tower_oauth_jose::{Algorithm, SigningKey, VerifyingKey};
+    ///
+    /// let key = SigningKey::generate(Algorithm::ES256)?;
+    /// let public = VerifyingKey::from_jwk(key.public_jwk().unwrap())?;
+    /// assert_eq!(Some(public.thumbprint()), key.thumbprint());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn generate(algorithm: Algorithm) -> Result<Self, InvalidSigningKey> {
+        let material = match algorithm {
+            Algorithm::ES256 => {
+                EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map(Material::Ec)
+            }
+            Algorithm::ES384 => {
+                EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).map(Material::Ec)
+            }
+            Algorithm::EdDSA => Ed25519KeyPair::generate().map(Material::Ed25519),
+            _ => return Err(InvalidSigningKey::AlgorithmMismatch),
+        };
+        let material = material.map_err(|_| InvalidSigningKey::NotGenerated)?;
+        Ok(Self { algorithm, kid: None, material: Arc::new(material) })
+    }
+
     /// Names the key in the header of what it signs, as `kid` of the JWK that the server has.
     ///
     /// # Errors
@@ -137,6 +168,31 @@ impl SigningKey {
         self.algorithm
     }
 
+    /// The public half as a JSON Web Key (RFC 7517), with the members that a thumbprint is made of and no others; `None` for a shared
+    /// secret, which has none.
+    #[must_use]
+    pub fn public_jwk(&self) -> Option<String> {
+        self.public().map(|public| public.to_jwk())
+    }
+
+    /// The thumbprint of the public half (RFC 7638), by which a token is bound to it; `None` for a shared secret.
+    #[must_use]
+    pub fn thumbprint(&self) -> Option<Thumbprint> {
+        Some(self.public()?.into_key().ok()?.thumbprint())
+    }
+
+    fn public(&self) -> Option<Public> {
+        match (&*self.material, self.algorithm) {
+            (Material::Rsa(pair, _), _) => Public::rsa(pair.public_key().as_ref()),
+            (Material::Ec(pair), Algorithm::ES384) => Public::p384(pair.public_key().as_ref()),
+            (Material::Ec(pair), _) => Public::p256(pair.public_key().as_ref()),
+            (Material::Ed25519(pair), _) => {
+                Some(Public::Ed25519 { x: pair.public_key().as_ref().to_vec() })
+            }
+            (Material::Hmac(_), _) => None,
+        }
+    }
+
     /// Signs a JWT with these claims, in compact form. `typ` stands in the header.
     ///
     /// `None` where the backend fails, for want of randomness or memory.
@@ -145,9 +201,12 @@ impl SigningKey {
         if let (Some(kid), Some(header)) = (&self.kid, header.as_object_mut()) {
             header.insert("kid".to_owned(), json!(**kid));
         }
-        let mut token = base64url::encode(header.to_string());
-        token.push('.');
-        token.push_str(&base64url::encode(claims.to_string()));
+        self.sign_under(&base64url::encode(header.to_string()), claims)
+    }
+
+    /// Signs these claims under a header that is encoded already.
+    pub(super) fn sign_under(&self, header: &str, claims: &Value) -> Option<String> {
+        let mut token = format!("{header}.{}", base64url::encode(claims.to_string()));
         let signature = self.signature(token.as_bytes())?;
         token.push('.');
         token.push_str(&base64url::encode(signature));
@@ -199,6 +258,7 @@ impl fmt::Display for InvalidSigningKey {
             Self::AlgorithmMismatch => "the key is not for this algorithm",
             Self::ShortSecret => "the secret is shorter than the hash",
             Self::InvalidKid => "the key id is empty or too long",
+            Self::NotGenerated => "no key could be made",
         })
     }
 }

@@ -2,6 +2,8 @@
 
 mod assertion;
 mod key;
+mod proof;
 
 pub use assertion::ClientAssertion;
 pub use key::{InvalidSigningKey, SigningKey};
+pub use proof::{DpopClaims, DpopSigner};

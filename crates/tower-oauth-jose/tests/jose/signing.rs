@@ -4,8 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 use tower_oauth_jose::{
-    Algorithm, AlgorithmSet, ClientAssertion, InvalidSigningKey, KeySet, Profile, Rules,
-    SigningKey, Unverified, VerifyingKey,
+    Algorithm, AlgorithmSet, ClientAssertion, DpopClaims, DpopProof, DpopRequest, DpopRules,
+    DpopSigner, InvalidProof, InvalidSigningKey, KeySet, Profile, Rules, SigningKey, TargetUri,
+    Unverified, VerifyingKey,
 };
 
 use crate::signer::{AUDIENCE, NOW};
@@ -157,4 +158,85 @@ fn a_key_of_another_type_form_or_size_does_not_sign() {
 fn l01_debug_of_a_signing_key_shows_no_key() {
     let key = SigningKey::hmac(Algorithm::HS256, "CANARY-CANARY-CANARY-CANARY-CANARY").unwrap();
     assert!(!format!("{key:?}").contains("CANARY"));
+}
+
+#[test]
+fn d01_d04_each_private_key_makes_proofs_that_hold_for_one_request_and_token() {
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING};
+    let given = |algorithm, pem: &(String, Vec<u8>)| {
+        let key = SigningKey::from_pkcs8_pem(algorithm, &pem.0).unwrap();
+        let public = self::pem("PUBLIC KEY", &pem.1);
+        let public = VerifyingKey::from_pem(public).unwrap().thumbprint();
+        assert_eq!(key.thumbprint(), Some(public), "{algorithm:?}");
+        key
+    };
+    let keys = [
+        given(Algorithm::RS256, &rsa_pem()),
+        given(Algorithm::PS384, &rsa_pem()),
+        given(Algorithm::ES256, &ec_pem(&ECDSA_P256_SHA256_FIXED_SIGNING)),
+        given(Algorithm::ES384, &ec_pem(&ECDSA_P384_SHA384_FIXED_SIGNING)),
+        given(Algorithm::EdDSA, &ed25519_pem(true)),
+        SigningKey::generate(Algorithm::ES256).unwrap(),
+        SigningKey::generate(Algorithm::ES384).unwrap(),
+        SigningKey::generate(Algorithm::EdDSA).unwrap(),
+    ];
+    let stranger = DpopSigner::new(SigningKey::generate(Algorithm::ES256).unwrap()).unwrap();
+    let target = "https://api.example.com/stock/7";
+    let now = std::time::UNIX_EPOCH + std::time::Duration::from_secs(NOW as u64);
+    for key in keys {
+        let signer = DpopSigner::new(key.with_kid("not-shown").unwrap()).unwrap();
+        let claims = DpopClaims::new("POST", target).access_token("t1").nonce("n1");
+        let proof = signer.sign(&claims, NOW).unwrap();
+        let verify = |method: &str, uri: &str, token: &str, jkt| {
+            let uris = [TargetUri::parse(uri).unwrap()];
+            let request = DpopRequest::new(method, &uris).access_token(token, Some(jkt));
+            DpopProof::verify(&proof, &DpopRules::new(), &request, now)
+        };
+        let good = verify("POST", target, "t1", signer.jkt()).unwrap();
+        assert_eq!(good.nonce(), Some("n1"));
+        let refused = |method, uri, token, jkt| verify(method, uri, token, jkt).unwrap_err();
+        let jkt = signer.jkt();
+        assert_eq!(refused("GET", target, "t1", jkt), InvalidProof::WrongMethod);
+        assert_eq!(refused("POST", "https://api.example.com/", "t1", jkt), InvalidProof::WrongUri);
+        assert_eq!(refused("POST", target, "t2", jkt), InvalidProof::WrongToken);
+        assert_eq!(refused("POST", target, "t1", stranger.jkt()), InvalidProof::WrongKey);
+
+        let (header, claims) = parts(&proof);
+        assert_eq!(header.as_object().unwrap().len(), 3, "{header}");
+        assert_eq!(claims.as_object().unwrap().len(), 6, "{claims}");
+        let again = signer.sign(&DpopClaims::new("POST", target), NOW).unwrap();
+        let (same_header, others) = parts(&again);
+        assert_eq!(same_header, header);
+        assert_ne!(others["jti"], claims["jti"]);
+        assert_eq!(others.as_object().unwrap().len(), 4, "{others}");
+
+        assert!(signer.recognises(proof.as_bytes()) && signer.recognises(again.as_bytes()));
+        assert!(!stranger.recognises(proof.as_bytes()));
+        assert!(
+            !signer.recognises(b"")
+                && !signer.recognises(again.split('.').next().unwrap().as_bytes())
+        );
+    }
+}
+
+#[test]
+fn d01_a_shared_secret_makes_no_proof_and_only_some_keys_are_made_here() {
+    let secret = SigningKey::hmac(Algorithm::HS256, [7; 32]).unwrap();
+    assert_eq!((secret.public_jwk(), secret.thumbprint()), (None, None));
+    assert_eq!(DpopSigner::new(secret).unwrap_err(), InvalidSigningKey::AlgorithmMismatch);
+    for algorithm in [Algorithm::RS256, Algorithm::PS512, Algorithm::HS256] {
+        let made = SigningKey::generate(algorithm);
+        assert_eq!(made.unwrap_err(), InvalidSigningKey::AlgorithmMismatch);
+    }
+    let one = SigningKey::generate(Algorithm::ES256).unwrap().thumbprint();
+    assert_ne!(one, SigningKey::generate(Algorithm::ES256).unwrap().thumbprint());
+}
+
+#[test]
+fn l01_a_signer_and_its_claims_show_no_token_and_no_path() {
+    let signer = DpopSigner::new(SigningKey::generate(Algorithm::ES256).unwrap()).unwrap();
+    let claims = DpopClaims::new("GET", "https://a.example/CANARY").access_token("CANARY");
+    let shown = format!("{signer:?} {claims:?}");
+    assert!(!shown.contains("CANARY"), "{shown}");
+    assert!(shown.contains(&signer.jkt().to_string()), "{shown}");
 }
