@@ -108,6 +108,7 @@ async fn everything() {
     ] {
         tokens.report(report);
     }
+    crate::proofs::one_nonce().await;
 }
 
 #[test]
@@ -130,6 +131,7 @@ fn each_exchange_and_each_rejection_is_counted_once() {
         ("flushes_total{by=hand}", 2),
         ("flushes_total{by=issuer}", 1),
         ("origin_refused_total{}", 1),
+        ("dpop_nonce_replays_total{}", 1),
     ];
     let sums = sums.0.lock().unwrap();
     for (series, value) in expected {

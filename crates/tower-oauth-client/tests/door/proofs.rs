@@ -116,6 +116,15 @@ where
     }
 }
 
+/// One request that is sent again with the nonce that the server asks for.
+#[cfg(feature = "metrics")]
+pub(crate) async fn one_nonce() {
+    let service = RetryInvalidTokenLayer::new(bound().1).layer(StrictOnNonces::default());
+    let stream = crate::bodies::frames([Ok(Bytes::from("one"))]);
+    let request = Request::post("https://a.example/up").body(unsync(stream)).unwrap();
+    assert_eq!(service.oneshot(request).await.unwrap().status(), 200);
+}
+
 #[tokio::test(start_paused = true)]
 async fn r11_a_request_that_is_proved_again_goes_to_a_ready_service_with_its_whole_body() {
     let (_, token) = bound();
