@@ -14,7 +14,7 @@ const MISS_MAX: Duration = Duration::from_secs(30);
 const QUIET: Duration = Duration::from_secs(60);
 /// The longest pause after a miss whose fetch failed. Short, since a valid caller may be waiting for
 /// the new key; the fetches of forged tokens are as many.
-const MISS_FAILED_MAX: Duration = Duration::from_secs(10);
+const MISS_FAILED_MAX: Duration = Duration::from_secs(5);
 /// The longest pause that an issuer in trouble can ask of somebody who waits for a key.
 pub(crate) const WAITING_RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// The longest pause between refreshes that fail, while the old set goes on serving.

@@ -58,7 +58,7 @@ pub(crate) use self::store::{Landed, Next, NoFetch, Wait};
 ///    new key), are looked up at once, past the caches on the way; by all who miss at that
 ///    moment with one fetch. Fetches that bring nothing new space themselves out: at 0, 1, 3, 7,
 ///    15, 31 s and every 30 s after, until there was a quiet minute or a new key. A fetch that fails
-///    does not count; it is tried again in 1 s, 2 s, .. 10 s, and until then the answer is 503, since
+///    does not count; it is tried again in 1 s, 2 s, .. 5 s, and until then the answer is 503, since
 ///    nobody knows whether there is such a key. Otherwise the answer in between is "unknown key" (401),
 ///    at once: also to the first tokens of a rotation amid a flood of forged ones. So
 ///    forged tokens cost the issuer at most six fetches in their first minute and two in

@@ -31,6 +31,7 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn new() -> Self {
+        hear_everything();
         Self::with(|issuer| issuer.opaque_tokens(), |tokens| tokens)
     }
 
@@ -93,6 +94,7 @@ impl House {
 }
 
 pub(crate) fn introspection(issuer: &ScriptedIssuer, clock: &ManualClock) -> IntrospectionBuilder {
+    hear_everything();
     Introspection::issuer(issuer.issuer())
         .client_credentials(CLIENT, SECRET)
         .audience(AUDIENCE)
@@ -190,4 +192,10 @@ pub(crate) fn outage(rejection: &Rejection) -> (ErrorKind, u64) {
 /// Lets everything run that can run, up to this long of tokio's paused time.
 pub(crate) async fn settle(seconds: f64) {
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+}
+
+/// A subscriber for all threads. Without one, a span that is met on two threads for the first time, while a test begins to
+/// listen on one of them, can be taken for one that nobody wants.
+fn hear_everything() {
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
 }

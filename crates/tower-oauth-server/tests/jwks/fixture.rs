@@ -19,6 +19,9 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn new() -> Self {
+        // Without a subscriber for all threads, an event that is met on two threads for the first time, while a test begins to
+        // listen on one of them, can be taken for one that nobody wants.
+        let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
         Self::with(|issuer| issuer, |jwt| jwt)
     }
 
