@@ -220,17 +220,10 @@ async fn rotate(idp: &Idp, lost: LostRefresh) {
             let tokens = with_password(idp, &clock).lost_refresh(lost).build().unwrap();
             tokio::spawn(async move {
                 for turn in 0..=ROTATIONS {
-                    let calls = (0..CALLERS).map(|_| {
-                        let tokens = tokens.clone();
-                        tokio::spawn(async move { token(&tokens).await })
-                    });
-                    let calls: Vec<_> = calls.collect();
-                    let mut seen = Vec::new();
-                    for call in calls {
-                        seen.push(call.await.unwrap().unwrap_or_else(|e| panic!("{turn}: {e}")));
+                    while !all_are_served(&tokens, turn).await {
+                        // After the pause that the cache makes, while the session is still to be had.
+                        clock.advance(Duration::from_secs(5));
                     }
-                    seen.dedup();
-                    assert_eq!(seen.len(), 1, "one token for all");
                     clock.advance(LIFE);
                 }
             })
@@ -238,6 +231,27 @@ async fn rotate(idp: &Idp, lost: LostRefresh) {
         .collect();
     for session in sessions {
         session.await.unwrap();
+    }
+}
+
+/// Several callers at once get one token. One in twenty being lost, four answers in a row are once in a while, and that is told
+/// to all of them alike.
+async fn all_are_served(tokens: &TokenCache, turn: u32) -> bool {
+    let calls: Vec<_> = (0..CALLERS)
+        .map(|_| {
+            let tokens = tokens.clone();
+            tokio::spawn(async move { token(&tokens).await })
+        })
+        .collect();
+    let mut seen = Vec::new();
+    for call in calls {
+        seen.push(call.await.unwrap());
+    }
+    seen.dedup();
+    match seen.as_slice() {
+        [Ok(_)] => true,
+        [Err(ErrorKind::Transport)] => false,
+        other => panic!("{turn}: {other:?}"),
     }
 }
 
